@@ -1,0 +1,49 @@
+# Every target is a thin line over `python -m PACKAGE COMMAND`. The environment is made on first use.
+PYTHON ?= python3
+ROOT ?= data
+DATASET ?= demo
+DEMO_MINUTES ?= 8
+WORKERS ?=
+PRESET ?= tiny
+ENV := .venv/.complete
+RUN := .venv/bin/python
+UV_VERSION := 0.13.8
+export CROSSPAIRS_ROOT := $(ROOT)
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+	  awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(ENV): requirements.txt
+	@echo "making the environment in .venv (once; several GB from the package index)"
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
+	  sys.exit(0 if ok else "crosspairs needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": set PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) 2>/dev/null
+	@.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.txt
+	@touch $@
+
+env: $(ENV)  ## make the environment
+
+mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write shards
+	@$(RUN) -m mining run "$(DATASET)" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+	@$(RUN) -m shards build --dataset "$(DATASET)"
+	@$(RUN) -m catalog summary --dataset "$(DATASET)"
+
+query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
+	@$(RUN) -m catalog sql "$(SQL)"
+
+test: $(ENV)  ## run the whole test suite
+	@$(RUN) -m pytest -q
+
+lint: $(ENV)  ## check style and types
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, with hashes
+	@.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
+
+.PHONY: help env mine query test lint requirements

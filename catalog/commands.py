@@ -1,0 +1,48 @@
+"""What the command lines of all packages share: how an error reaches the user."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+DEFAULT_ROOT = os.environ.get("CROSSPAIRS_ROOT", "data")
+
+
+def add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    """Add a subcommand with its one-line summary and an example; `run` returns the exit code."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"Example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
+    """Run the chosen subcommand.
+
+    A user's mistake (ValueError, a missing file) is one sentence and exit code 1.
+    """
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        sys.stderr.write(f"{parser.prog}: {' '.join(str(error).split())}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{parser.prog}: stopped; run the same command again to go on\n")
+        return 130

@@ -1,0 +1,95 @@
+"""SQL over the catalog: one read-only DuckDB view per table.
+
+The only module that imports duckdb.
+"""
+
+from typing import Any, BinaryIO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog import storage
+from catalog.schemas import TABLES
+
+Connection = duckdb.DuckDBPyConnection
+
+
+def connect(root: str) -> Connection:
+    """Open the catalog below `root` as an in-memory database with one view per table.
+
+    The connection can read the catalog's Parquet parts and no other file. Raises ValueError when
+    there is no catalog.
+    """
+    root = storage.absolute(root)
+    folder = storage.join(root, "catalog")
+    if not storage.list_folders(folder):
+        raise ValueError(
+            f"no catalog in {root}: mine a dataset first, or name its root with --root"
+        )
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET TimeZone = 'UTC'")
+    for name, table in TABLES.items():
+        files = storage.list_files(storage.join(folder, name), suffix=".parquet")
+        if files:
+            pattern = storage.join(folder, name, "*.parquet").replace("'", "''")
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{pattern}')")
+        else:
+            connection.register(name, table.schema.empty_table())
+    quoted = folder.replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{quoted}']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def select(root: str, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+    """Run one SELECT over the catalog, `$name` parameters bound, and return its rows.
+
+    Raises ValueError, with DuckDB's own message, for SQL that is wrong or would do anything but
+    read.
+    """
+    with connect(root) as connection:
+        return select_from(connection, sql, parameters)
+
+
+def select_from(
+    connection: Connection, sql: str, parameters: dict[str, Any] | None = None
+) -> pa.Table:
+    """Run one SELECT on an open connection; see `select`."""
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise ValueError("one SELECT at a time, please: the catalog is read-only")
+        return connection.sql(sql, params=parameters or {}).to_arrow_table()
+    except duckdb.Error as error:
+        raise ValueError(f"the query did not run: {error}") from None
+
+
+def evaluate(expression: str, rows: pa.Table) -> list[float | None]:
+    """Evaluate a SQL expression over the columns of an Arrow table, row by row.
+
+    Raises ValueError when the expression is not SQL over those columns or does not give numbers.
+    """
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET enable_external_access = false")
+        connection.register("terms", rows)
+        sql = f"SELECT CAST(({expression}) AS DOUBLE) AS score FROM terms"
+        values: list[float | None] = select_from(connection, sql)["score"].to_pylist()
+        return values
+
+
+def count_rows(root: str) -> dict[str, int]:
+    """Rows of every table."""
+    with connect(root) as connection:
+        return {
+            name: select_from(connection, f"SELECT count(*) AS n FROM {name}")["n"][0].as_py()
+            for name in TABLES
+        }
+
+
+def write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    """Write rows as Parquet to an open binary file, such as standard output."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    file.write(sink.getvalue())

@@ -1,0 +1,69 @@
+"""How every command prints rows: an aligned table for people, JSON lines or CSV for programs."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, TextIO
+
+Format = Literal["table", "json", "csv"]
+MAX_CELL = 60  # characters of one cell in a table
+
+
+def print_rows(
+    rows: Sequence[dict[str, Any]], style: Format = "table", file: TextIO | None = None
+) -> None:
+    """Print rows to `file` (standard output).
+
+    JSON is one object a line; bytes are shown as their length.
+    """
+    out = file or sys.stdout
+    plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    if style == "json":
+        for row in plain:
+            print(json.dumps(row, ensure_ascii=False), file=out)
+    elif style == "csv":
+        if plain:
+            writer = csv.DictWriter(out, fieldnames=list(plain[0]))
+            writer.writeheader()
+            writer.writerows(plain)
+    else:
+        _print_table(plain, out)
+
+
+def _print_table(rows: Sequence[dict[str, Any]], out: TextIO) -> None:
+    if not rows:
+        print("(no rows)", file=out)
+        return
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    for line in [names, ["-" * width for width in widths], *cells]:
+        padded = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        print("  ".join(padded).rstrip(), file=out)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.3e}"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"

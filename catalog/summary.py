@@ -1,0 +1,57 @@
+"""What mining a dataset gave: how much of everything, how long it took, where it lies."""
+
+from typing import Any
+
+from catalog import storage
+from catalog.query import connect, select_from
+
+SUMMARY = """
+    WITH mined AS (SELECT * FROM units WHERE dataset = $dataset),
+         timed AS (SELECT * FROM runs WHERE dataset = $dataset),
+         sets AS (SELECT DISTINCT shard_set FROM samples JOIN pairs USING (pair_id)
+                  WHERE dataset = $dataset)
+    SELECT 'captures' AS what, count(*)::VARCHAR AS amount, NULL AS detail
+    FROM captures WHERE dataset = $dataset
+    UNION ALL SELECT 'views', count(*)::VARCHAR,
+                     count(*) FILTER (calibration = 'given') || ' calibrated'
+    FROM views JOIN captures USING (capture_id) WHERE dataset = $dataset
+    UNION ALL SELECT 'frames', coalesce(sum(num_kept), 0)::VARCHAR, NULL
+    FROM mined WHERE stage = 'decode'
+    UNION ALL SELECT 'people detected', coalesce(sum(num_in), 0)::VARCHAR, NULL
+    FROM mined WHERE stage = 'detect'
+    UNION ALL SELECT 'crops', count(*)::VARCHAR, count(DISTINCT identity_id) || ' identities'
+    FROM crops WHERE dataset = $dataset
+    UNION ALL (SELECT 'pairs ' || kind, count(*)::VARCHAR,
+                      format('score {:.2f} (median)', median(score))
+               FROM pairs WHERE dataset = $dataset GROUP BY kind ORDER BY kind)
+    UNION ALL (SELECT 'rejected', count(*)::VARCHAR, rejects.stage || ': ' || reason
+               FROM rejects JOIN mined USING (stage, unit)
+               GROUP BY ALL ORDER BY count(*) DESC, reason)
+    UNION ALL SELECT 'lost', sum(num_failed)::VARCHAR, 'see `python -m mining failures`'
+    FROM mined HAVING sum(num_failed) > 0
+    UNION ALL (SELECT 'shards', count(*)::VARCHAR,
+                      format('{} pairs, {:.1f} MB in {}', sum(samples), sum(bytes) / 1e6, url)
+               FROM shards JOIN shard_sets USING (shard_set) JOIN sets USING (shard_set)
+               GROUP BY url ORDER BY url)
+    UNION ALL SELECT 'seconds', format('{:.1f}', sum(wall_s)),
+                     string_agg(format('{} {:.1f}', stage, wall_s), ', ' ORDER BY started)
+    FROM timed HAVING count(*) > 0
+    UNION ALL SELECT 'frames per second',
+                     format('{:.1f}', (SELECT sum(num_kept) FROM mined WHERE stage = 'decode')
+                                      / sum(wall_s)), NULL
+    FROM timed WHERE stage = 'segment' HAVING count(*) > 0"""
+
+
+def summarize(root: str, dataset: str) -> list[dict[str, Any]]:
+    """Rows of what, amount and detail. Raises ValueError when the catalog lacks the dataset."""
+    with connect(root) as connection:
+        names = select_from(connection, "SELECT DISTINCT dataset FROM captures ORDER BY 1")
+        known = names["dataset"].to_pylist()
+        if dataset not in known:
+            raise ValueError(f"the catalog has no dataset {dataset!r}, only: {', '.join(known)}")
+        rows: list[dict[str, Any]] = select_from(
+            connection, SUMMARY, {"dataset": dataset}
+        ).to_pylist()
+    root = storage.absolute(root)
+    rows.append({"what": "catalog", "amount": "", "detail": storage.join(root, "catalog")})
+    return rows

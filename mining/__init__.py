@@ -1,0 +1,1 @@
+"""Mining: from captures and videos to crops, identities and scored pairs in the catalog."""

@@ -1,0 +1,152 @@
+"""`python -m mining`: mine datasets into the pair catalog; see what was kept, dropped or lost."""
+
+import argparse
+import sys
+import time
+
+from catalog import parts, query, storage
+from catalog.commands import DEFAULT_ROOT, add_command, main
+from catalog.config import override, override_from_table
+from catalog.report import print_rows
+from mining.sources.registry import BUILT_IN, resolve_dataset
+
+STATUS = """
+    SELECT dataset, count(*) AS captures, sum(num_views) AS views,
+           (SELECT count(*) FROM crops WHERE crops.dataset = captures.dataset) AS crops,
+           (SELECT count(*) FROM pairs WHERE pairs.dataset = captures.dataset) AS pairs,
+           (SELECT coalesce(sum(num_failed), 0) FROM units WHERE units.dataset = captures.dataset)
+             AS lost
+    FROM captures GROUP BY dataset ORDER BY dataset"""
+REJECTS = """
+    SELECT units.dataset, rejects.stage, reason, count(*) AS dropped, any_value(detail) AS example
+    FROM rejects JOIN units ON (units.stage, units.unit) = (rejects.stage, rejects.unit)
+    GROUP BY ALL ORDER BY dropped DESC, reason"""
+FAILURES = """
+    SELECT units.dataset, failures.stage, id, error, num_lost, attempt, failures.unit
+    FROM failures LEFT JOIN units ON (units.stage, units.unit) = (failures.stage, failures.unit)
+    ORDER BY ALL"""
+
+
+def run_mine(arguments: argparse.Namespace) -> int:
+    """Mine a dataset; running the same command again goes on where an earlier run stopped."""
+    from mining.config import MiningConfig
+    from mining.progress import show_progress
+    from mining.run import RunOptions, check_name_is_free, mine
+
+    started = time.perf_counter()
+    spec, table = resolve_dataset(arguments.dataset)
+    config = override(override_from_table(MiningConfig(), table), arguments.set)
+    check_name_is_free(storage.absolute(arguments.root), spec)
+    options = RunOptions(
+        root=arguments.root,
+        workers=arguments.workers,
+        address=arguments.address,
+        limit=arguments.limit,
+    )
+    report = mine(
+        spec, config, options, lambda done, total, stage: show_progress(done, total, stage, "units")
+    )
+    if report.num_done == 0:
+        print(f"{spec.name}: nothing to do, all {report.num_captures} captures were mined before")
+    else:
+        stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
+        print(
+            f"{spec.name}: {report.num_done} units done, {report.num_skipped} done before, "
+            f"in {time.perf_counter() - started:.1f} s ({stages})"
+        )
+    if report.num_failed:
+        print(f"{report.num_failed} units lost something: see `python -m mining failures`")
+    return 0
+
+
+def run_datasets(arguments: argparse.Namespace) -> int:
+    """List the built-in datasets and those that the catalog holds."""
+    rows = [{"dataset": name, "what": what} for name, what in BUILT_IN.items()]
+    rows.append(
+        {"dataset": "PATH", "what": "a video, a folder of captures, or a dataset file (.toml)"}
+    )
+    print_rows(rows, arguments.format)
+    return 0
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Show for each dataset what the catalog holds."""
+    print_rows(query.select(arguments.root, STATUS).to_pylist(), arguments.format)
+    return 0
+
+
+def run_rejects(arguments: argparse.Namespace) -> int:
+    """Show what was dropped on purpose, by reason."""
+    print_rows(query.select(arguments.root, REJECTS).to_pylist(), arguments.format)
+    return 0
+
+
+def run_failures(arguments: argparse.Namespace) -> int:
+    """Show what was lost and why; with --retry, forget those units, so that they are done again."""
+    rows = query.select(arguments.root, FAILURES).to_pylist()
+    print_rows(rows, arguments.format)
+    if arguments.retry:
+        root = storage.absolute(arguments.root)
+        scopes = {row["unit"].split(".")[0] for row in rows}
+        units = {tuple(row["unit"].split(".")) for row in rows}
+        for (scope, unit), outputs in parts.all_outputs(root).items():
+            if (scope, unit) in units or (scope in scopes and unit == "pair"):
+                parts.remove([url for _, url in outputs])
+        print(f"{len(units)} units will be done again: run `make mine` for their datasets")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the package."""
+    parser = argparse.ArgumentParser(prog="python -m mining", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    mine = add_command(
+        commands,
+        "run",
+        run_mine,
+        "mine a dataset into the catalog",
+        "python -m mining run ~/captures --workers 8 --set sample.fps=5",
+    )
+    mine.add_argument("dataset", help="demo, synthetic, a video, a folder, or a dataset file")
+    mine.add_argument(
+        "--workers", type=int, help="parallel workers (default: one for each core); 0: no Ray"
+    )
+    mine.add_argument("--address", help="address of a Ray cluster (default: a local one)")
+    mine.add_argument("--limit", type=int, help="captures to mine at most")
+    mine.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting"
+    )
+    datasets = add_command(
+        commands, "datasets", run_datasets, "list what can be mined", "python -m mining datasets"
+    )
+    status = add_command(
+        commands, "status", run_status, "show what the catalog holds", "python -m mining status"
+    )
+    rejects = add_command(
+        commands,
+        "rejects",
+        run_rejects,
+        "count what was dropped, by reason",
+        "python -m mining rejects",
+    )
+    failures = add_command(
+        commands,
+        "failures",
+        run_failures,
+        "list what was lost, and why",
+        "python -m mining failures --retry",
+    )
+    failures.add_argument(
+        "--retry", action="store_true", help="do these units again in the next run"
+    )
+    for command in (datasets, status, rejects, failures):
+        command.add_argument("--format", choices=["table", "json"], default="table")
+    for command in (mine, status, rejects, failures):
+        command.add_argument(
+            "--root", default=DEFAULT_ROOT, help="folder or URL (default: %(default)s)"
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(build_parser()))

@@ -1,0 +1,145 @@
+"""Square crops: where to cut, the cut itself, and what is measured on its pixels."""
+
+from dataclasses import dataclass
+
+import cv2
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mining import foreground
+from mining.sources.base import Detection
+
+SHARPNESS_PX = 128  # sharpness is measured at this size, so that it compares between crops
+PADDING_RGB = (124, 116, 104)  # beyond the frame: ImageNet's mean colour, 0 after normalization
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropConfig:
+    """How crops are cut, and which people are good enough to crop."""
+
+    size_px: int = 256  # side of the stored image
+    margin: float = 1.2  # side of the square over the longer side of the person
+    jpeg_quality: int = 92
+    min_person_px: int = 96  # longer side of the person in the frame
+    min_keypoints: int = 8  # keypoints with at least `min_confidence`
+    min_confidence: float = 0.3
+    min_inside: float = 0.6  # share of the square that lies within the frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """One cut-out person: the square `box_px` in frame pixels, the JPEG, and what was measured."""
+
+    box_px: tuple[float, float, float, float]
+    jpeg: bytes
+    sharpness: float
+    phash: str
+    foreground: NDArray[np.uint8]
+    foreground_source: foreground.Source
+
+
+def reject_person(
+    person: Detection, width_px: int, height_px: int, config: CropConfig
+) -> tuple[str, str] | None:
+    """Decide whether a detected person is good enough to crop: None, or the reason and the figure
+    that decided.
+    """
+    x0, y0, x1, y1 = person.box_px
+    side_px = max(x1 - x0, y1 - y0)
+    if side_px < config.min_person_px:
+        return "small", f"{side_px:.0f} px, at least {config.min_person_px} wanted"
+    num_seen = int((person.keypoints_px[:, 2] >= config.min_confidence).sum())
+    if num_seen < config.min_keypoints:
+        return "few_keypoints", f"{num_seen} seen, at least {config.min_keypoints} wanted"
+    left, top, right, bottom = square_box(person, config)
+    inside_px = max(0.0, min(right, width_px) - max(left, 0)) * max(
+        0.0, min(bottom, height_px) - max(top, 0)
+    )
+    share = inside_px / ((right - left) * (bottom - top))
+    if share < config.min_inside:
+        return (
+            "outside_frame",
+            f"{share:.2f} of the square is inside, at least {config.min_inside} wanted",
+        )
+    return None
+
+
+def square_box(person: Detection, config: CropConfig) -> tuple[float, float, float, float]:
+    """The square around a person's box and confident keypoints, with margin, in whole pixels."""
+    seen = person.keypoints_px[person.keypoints_px[:, 2] >= config.min_confidence, :2]
+    corners = np.concatenate([person.box_px.reshape(2, 2), seen])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    side = max(1, round(float((high - low).max()) * config.margin))
+    left, top = np.round((low + high) / 2 - side / 2)
+    return float(left), float(top), float(left + side), float(top + side)
+
+
+def cut(image: NDArray[np.uint8], person: Detection, config: CropConfig) -> Crop:
+    """Cut one person out of an RGB frame (H, W, 3), resized once, and measure it."""
+    box_px = square_box(person, config)
+    pixels = cut_square(image, box_px, PADDING_RGB)
+    shrinks = pixels.shape[0] > config.size_px
+    pixels = cv2.resize(
+        pixels,
+        (config.size_px, config.size_px),
+        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
+    )
+    done, jpeg = cv2.imencode(
+        ".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality]
+    )
+    assert done
+    source: foreground.Source = "skeleton" if person.mask is None else "mask"
+    if person.mask is None:
+        cells = foreground.from_skeleton(_to_crop(person.keypoints_px, box_px))
+    else:
+        cells = foreground.from_mask(cut_square(person.mask.astype(np.uint8), box_px, 0) > 0)
+    return Crop(
+        box_px=box_px,
+        jpeg=jpeg.tobytes(),
+        sharpness=sharpness(pixels, cells),
+        phash=str(imagehash.phash(Image.fromarray(pixels))),
+        foreground=cells,
+        foreground_source=source,
+    )
+
+
+def cut_square(
+    image: NDArray[np.uint8],
+    box_px: tuple[float, float, float, float],
+    padding: tuple[int, int, int] | int,
+) -> NDArray[np.uint8]:
+    """Copy a square of whole pixels out of an image (H, W[, 3]); what lies beyond the frame gets
+    `padding`.
+    """
+    left, top, right, bottom = (int(edge) for edge in box_px)
+    height, width = image.shape[:2]
+    inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    edges = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
+    if not any(edges):
+        return inside
+    value = padding if isinstance(padding, tuple) else (padding,)
+    return cv2.copyMakeBorder(inside, *edges, cv2.BORDER_CONSTANT, value=value)
+
+
+def sharpness(pixels: NDArray[np.uint8], cells: NDArray[np.uint8]) -> float:
+    """Variance of the Laplacian of an RGB crop (S, S, 3) at 128 px over the cells that show the
+    person (32, 32).
+    """
+    grey = cv2.cvtColor(
+        cv2.resize(pixels, (SHARPNESS_PX, SHARPNESS_PX), interpolation=cv2.INTER_AREA),
+        cv2.COLOR_RGB2GRAY,
+    )
+    person = cv2.resize(cells, (SHARPNESS_PX, SHARPNESS_PX), interpolation=cv2.INTER_NEAREST) > 0
+    values = cv2.Laplacian(grey, cv2.CV_64F)[person]
+    return round(float(values.var()), 3) if values.size else 0.0
+
+
+def _to_crop(
+    keypoints_px: NDArray[np.float32], box_px: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """Frame pixels to shares of the crop's side; confidences stay."""
+    inside = keypoints_px.copy()
+    inside[:, :2] = (keypoints_px[:, :2] - box_px[:2]) / (box_px[2] - box_px[0])
+    return inside

@@ -1,0 +1,163 @@
+"""Runs stages over work units, in this process or on Ray, and commits each unit when it is done.
+The only module that imports ray.
+
+Workers commit by themselves: rows and crops go from the worker that made them straight to the root,
+which on a cluster must be a folder or object store that every node reaches. A unit whose worker
+dies is tried again on a fresh one; a unit that raises becomes a row of `failures`. At most one unit
+is in flight per worker, so memory stays bounded.
+"""
+
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog import parts
+from catalog.parts import Row
+from mining.config import MiningConfig
+from mining.detect import make_detector
+from mining.pair import pair_capture
+from mining.probe import probe_capture
+from mining.readers import Readers
+from mining.segment import mine_segment
+from mining.stage import Outcome, Tally, WorkUnit
+
+MAX_ATTEMPTS = 2  # of a unit whose worker dies
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a unit: its counts by stage, and seconds by what they were spent on."""
+
+    unit: WorkUnit
+    counts: tuple[Row, ...]
+    seconds: dict[str, float]
+
+    @property
+    def num_failed(self) -> int:
+        """Things lost in this unit."""
+        return sum(row["num_failed"] for row in self.counts)
+
+
+class Worker:
+    """Does units one after the other; keeps its readers and its detector between them."""
+
+    def __init__(self, root: str, config: MiningConfig) -> None:
+        self.root, self.config = root, config
+        self.readers = Readers(config.decode)
+        self.detector = make_detector(config.detect)
+
+    def work(self, unit: WorkUnit, attempt: int = 1) -> Done:
+        """Run a unit's stage and commit what it made; whatever it raises becomes a row of
+        `failures`.
+        """
+        try:
+            outcome = self._run(unit)
+        except (
+            Exception
+        ) as error:  # the stage boundary: nothing that breaks in one unit may stop the others
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            outcome = broken(
+                unit,
+                text,
+                attempt,
+                None if isinstance(error, ValueError) else traceback.format_exc(),
+            )
+        parts.commit(self.root, unit.name, outcome.rows, outcome.crops_tar)
+        return Done(unit, tuple(outcome.rows["units"]), outcome.seconds)
+
+    def _run(self, unit: WorkUnit) -> Outcome:
+        config = self.config
+        if unit.stage == "probe":
+            return probe_capture(unit, self.readers, config.split)
+        if unit.stage == "segment":
+            return mine_segment(unit, self.readers, self.detector, config.crop)
+        detections = [
+            row for name in unit.reads for row in parts.read_rows(self.root, "detections", name)
+        ]
+        return pair_capture(unit, detections, config)
+
+
+def broken(unit: WorkUnit, error: str, attempt: int, trace: str | None) -> Outcome:
+    """The outcome of a unit that broke as a whole: everything expected of it counts as lost."""
+    outcome = Outcome()
+    tally = Tally(outcome, unit, unit.counted_stage, unit.counted)
+    tally.fail(unit.name.unit_id, error, count=unit.expected, attempt=attempt, traceback=trace)
+    tally.close()
+    return outcome
+
+
+def run_here(root: str, config: MiningConfig, units: Sequence[WorkUnit]) -> Iterator[Done]:
+    """Do the units in this process, in order: for debugging and small tests."""
+    worker = Worker(root, config)
+    for unit in units:
+        yield worker.work(unit)
+
+
+class RayPool:
+    """A pool of Ray actors, started once for all stages of a run. Use as a context manager."""
+
+    def __init__(
+        self, root: str, config: MiningConfig, workers: int | None, address: str | None
+    ) -> None:
+        import ray
+
+        code = str(Path(__file__).resolve().parent.parent)
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        environment = {"PYTHONPATH": os.pathsep.join([code, os.environ.get("PYTHONPATH", "")])}
+        local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": environment},
+            log_to_driver=False,
+            logging_level="ERROR",
+            **local,
+        )
+        cluster = ray.cluster_resources()
+        self.size = workers or max(1, int(cluster.get("CPU", 1)))
+        gpus = cluster.get("GPU", 0.0)
+        options = {"num_cpus": 1, "num_gpus": min(1.0, gpus / self.size), "max_restarts": 0}
+        self._make: Callable[[], Any] = lambda: ray.remote(**options)(Worker).remote(root, config)
+        self._root, self._ray = root, ray
+
+    def __enter__(self) -> "RayPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    def run(self, units: Sequence[WorkUnit]) -> Iterator[Done]:
+        """Do the units, yielding each when it is done, in any order; what is written does not
+        depend on the order.
+        """
+        waiting = [(unit, 1) for unit in reversed(units)]
+        idle = [self._make() for _ in range(min(self.size, len(units)))]
+        flying: dict[Any, tuple[WorkUnit, int, Any]] = {}
+        while waiting or flying:
+            while waiting and idle:
+                (unit, attempt), actor = waiting.pop(), idle.pop()
+                flying[actor.work.remote(unit, attempt)] = (unit, attempt, actor)
+            for ready in self._ray.wait(list(flying), num_returns=1)[0]:
+                unit, attempt, actor = flying.pop(ready)
+                try:
+                    done = self._ray.get(ready)
+                except self._ray.exceptions.RayActorError as error:
+                    idle.append(self._make())
+                    if attempt < MAX_ATTEMPTS:
+                        waiting.append((unit, attempt + 1))
+                        continue
+                    done = self._give_up(unit, attempt, error)
+                else:
+                    idle.append(actor)
+                yield done
+        for actor in idle:
+            self._ray.kill(actor)
+
+    def _give_up(self, unit: WorkUnit, attempt: int, error: Exception) -> Done:
+        said = " ".join(str(error).split())[:200]
+        reason = f"the worker died {attempt} times, as when memory runs out: {said}"
+        outcome = broken(unit, reason, attempt, None)
+        parts.commit(self._root, unit.name, outcome.rows)
+        return Done(unit, tuple(outcome.rows["units"]), {})

@@ -1,0 +1,45 @@
+"""Which reader reads which kind of view.
+
+A new kind is one entry here, or an entry point in `crosspairs.readers`.
+"""
+
+from importlib.metadata import entry_points
+
+from mining.images import ImageSequenceReader
+from mining.sources.base import Reader
+from mining.video import DecodeConfig, VideoReader
+
+
+class Readers:
+    """The readers of one process, each made when first needed."""
+
+    def __init__(self, config: DecodeConfig) -> None:
+        self._config = config
+        self._made: dict[str, Reader] = {}
+
+    def __getitem__(self, name: str) -> Reader:
+        """The reader of that name.
+
+        Raises ValueError, naming those there are, for an unknown one.
+        """
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Reader:
+        if name == "video":
+            return VideoReader(self._config)
+        if name == "images":
+            return ImageSequenceReader()
+        if name == "synthetic":
+            from mining.synthetic.reader import SyntheticReader
+
+            return SyntheticReader()
+        known = {entry.name: entry for entry in entry_points(group="crosspairs.readers")}
+        if name not in known:
+            raise ValueError(
+                f"unknown reader {name!r}; there are: video, images, synthetic"
+                + "".join(f", {other}" for other in known)
+            )
+        reader: Reader = known[name].load()()
+        return reader

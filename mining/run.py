@@ -1,0 +1,367 @@
+"""One mining run: list the captures of a dataset, find the work units that are not done, and do
+them stage by stage.
+
+list -> probe (unit: a capture) -> segment (unit: a time window of a capture) -> pair (unit: a
+capture)
+
+A unit's key is the hash of all that goes into it. A unit whose key is marked done in the catalog is
+not done again; when a key has changed, the unit is done again and what the old key left is deleted.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from catalog import parts, storage
+from catalog.config import config_hash, to_dict
+from catalog.ids import content_id
+from catalog.parts import PartName
+from mining import pair, probe, segment
+from mining.config import MiningConfig
+from mining.detect import detector_key, resolve_weights
+from mining.executor import Done, RayPool, run_here
+from mining.sources.base import Capture, DatasetSpec, Listing
+from mining.sources.registry import make_source
+from mining.stage import Outcome, Tally, WorkUnit
+
+PACKAGES = (
+    "torch",
+    "ultralytics",
+    "ray",
+    "decord",
+    "av",
+    "opencv-python",
+    "pyarrow",
+    "duckdb",
+    "numpy",
+)
+Watch = Callable[[Iterable[Done], int, str], Iterable[Done]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out; none of this changes what it writes."""
+
+    root: str
+    workers: int | None = None  # None: one for each core; 0: in this process, without Ray
+    address: str | None = None  # of a Ray cluster; None: a local one
+    limit: int | None = None  # captures to mine at most
+
+
+@dataclass
+class RunReport:
+    """What a run did."""
+
+    num_captures: int = 0
+    num_done: int = 0
+    num_skipped: int = 0
+    num_failed: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Watch) -> RunReport:
+    """Mine a dataset into the catalog below `options.root`; `watch` is given each stage's stream of
+    finished units.
+
+    Raises ValueError when there is nothing to mine or a setting is wrong.
+    """
+    root = storage.absolute(options.root)
+    storage.remove_leftovers(root)
+    listing = make_source(spec.adapter).captures(spec)
+    captures = listing.captures[: options.limit]
+    if not all(capture.annotated for capture in captures):
+        config = MiningConfig(**{**config.__dict__, "detect": resolve_weights(config.detect)})
+    _commit_listing(root, spec, listing)
+    run = _Run(root, spec.name, config, options, watch)
+    with run:
+        scopes = {probe.capture_id_of(spec.name, capture): capture for capture in captures}
+        run.remove_superseded(scopes)
+        probes = [run.probe_unit(scope, capture) for scope, capture in scopes.items()]
+        run.do("probe", probes)
+        segments = {unit.name.scope: run.segment_units(unit) for unit in probes}
+        run.do("segment", [unit for units in segments.values() for unit in units])
+        pairs = [
+            run.pair_unit(unit, segments[unit.name.scope])
+            for unit in probes
+            if segments[unit.name.scope]
+        ]
+        run.do("pair", pairs)
+        run.remove_unplanned(scopes)
+    run.report.num_captures = len(captures)
+    return run.report
+
+
+class _Run:
+    """The state of one run: what the catalog held at its start, the pool of workers, and the
+    report.
+    """
+
+    def __init__(
+        self, root: str, dataset: str, config: MiningConfig, options: RunOptions, watch: Watch
+    ) -> None:
+        self.root, self.dataset, self.config, self.options, self.watch = (
+            root,
+            dataset,
+            config,
+            options,
+            watch,
+        )
+        self.report = RunReport()
+        self._run_id = content_id(dataset, config_hash(config), datetime.now(UTC).isoformat())
+        self._outputs = parts.all_outputs(root)
+        self._done = set(parts.list_parts(root, "units"))
+        self._planned: set[tuple[str, str]] = set()
+        self._pool: RayPool | None = None
+
+    def __enter__(self) -> "_Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.__exit__()
+
+    def probe_unit(self, scope: str, capture: Capture) -> WorkUnit:
+        """The unit that reads a capture's containers."""
+        cameras = [
+            view.camera
+            and [
+                view.camera.intrinsics.tolist(),
+                view.camera.distortion.tolist(),
+                view.camera.world_from_cam.tolist(),
+            ]
+            for view in capture.views
+        ]
+        key = content_id(
+            "probe",
+            probe.VERSION,
+            config_hash(self.config.split),
+            capture.uri,
+            capture.sync,
+            capture.subject,
+            capture.split,
+            capture.licence,
+            capture.annotated,
+            [[view.name, view.uri, view.reader] for view in capture.views],
+            cameras,
+        )
+        return WorkUnit(
+            stage="probe",
+            name=PartName(scope, "probe", key),
+            dataset=self.dataset,
+            payload=capture,
+            counted_stage="probe",
+            counted="views",
+            expected=len(capture.views),
+        )
+
+    def segment_units(self, probed: WorkUnit) -> list[WorkUnit]:
+        """The units that look at a capture's frames; none when no view of it could be read."""
+        views = parts.read_rows(self.root, "views", probed.name)
+        captures = parts.read_rows(self.root, "captures", probed.name)
+        if not captures:
+            return []
+        config, capture = self.config, probed.payload
+        look = "given" if capture.annotated else detector_key(config.detect)
+        units = []
+        for piece in segment.plan_segments(captures[0]["duration_s"], views, config.sample):
+            key = content_id(
+                "segment",
+                segment.VERSION,
+                config_hash(config.decode, config.crop),
+                look,
+                list(piece.times_s),
+                [[v["view_id"], v["uri"], v["reader"]] for v in views],
+            )
+            units.append(
+                WorkUnit(
+                    stage="segment",
+                    name=PartName(probed.name.scope, f"segment-{piece.index:05d}", key),
+                    dataset=self.dataset,
+                    payload=piece,
+                    counted_stage="decode",
+                    counted="frames",
+                    expected=len(piece.times_s) * len(views),
+                )
+            )
+        return units
+
+    def pair_unit(self, probed: WorkUnit, segments: Sequence[WorkUnit]) -> WorkUnit:
+        """The unit that finds identities and pairs among a capture's detections."""
+        config = self.config
+        capture = parts.read_rows(self.root, "captures", probed.name)[0]
+        views = parts.read_rows(self.root, "views", probed.name)
+        reads = tuple(unit.name for unit in segments)
+        sections = (
+            config.sample,
+            config.crop,
+            config.track,
+            config.associate,
+            config.identify,
+            config.candidates,
+            config.score,
+        )
+        key = content_id(
+            "pair",
+            pair.VERSION,
+            config_hash(*sections),
+            [name.stem for name in reads],
+            capture,
+            views,
+        )
+        counts = [
+            row["num_kept"]
+            for name in reads
+            for row in parts.read_rows(self.root, "units", name)
+            if row["stage"] == "detect"
+        ]
+        return WorkUnit(
+            stage="pair",
+            name=PartName(probed.name.scope, "pair", key),
+            dataset=self.dataset,
+            payload=pair.CaptureRows(capture=capture, views=tuple(views)),
+            reads=reads,
+            counted_stage="identify",
+            counted="people",
+            expected=sum(counts),
+        )
+
+    def do(self, stage: str, units: Sequence[WorkUnit]) -> None:
+        """Do the units that are not done, remove what their earlier keys left, and record the stage
+        in `runs`.
+        """
+        self._planned |= {(unit.name.scope, unit.name.unit) for unit in units}
+        pending = [unit for unit in units if unit.name not in self._done]
+        self.report.num_skipped += len(units) - len(pending)
+        if not pending:
+            return
+        started, clock = datetime.now(UTC), time.perf_counter()
+        num_failed = 0
+        seconds: dict[str, float] = {}
+        for done in self.watch(self._execute(pending), len(pending), stage):
+            self._remove_stale(done.unit.name)
+            num_failed += bool(done.num_failed)
+            for what, spent in done.seconds.items():
+                seconds[what] = round(seconds.get(what, 0.0) + spent, 3)
+        wall_s = time.perf_counter() - clock
+        self.report.num_done += len(pending)
+        self.report.num_failed += num_failed
+        self.report.seconds[stage] = wall_s
+        parts.commit(
+            self.root,
+            PartName(self._run_id, stage, "run"),
+            {
+                "runs": [
+                    {
+                        "run_id": self._run_id,
+                        "stage": stage,
+                        "dataset": self.dataset,
+                        "config": json.dumps(to_dict(self.config)),
+                        "config_hash": config_hash(self.config),
+                        "versions": json.dumps(package_versions()),
+                        "started": started,
+                        "wall_s": round(wall_s, 3),
+                        "worker_seconds": json.dumps(seconds),
+                        "num_units": len(pending),
+                        "num_skipped": len(units) - len(pending),
+                        "num_failed": num_failed,
+                    }
+                ]
+            },
+        )
+
+    def remove_superseded(self, scopes: dict[str, Capture]) -> None:
+        """Delete what earlier contents of these captures left: same dataset and name, other
+        footage.
+        """
+        names = {capture.name: scope for scope, capture in scopes.items()}
+        for row in parts.read_table_rows(self.root, "captures"):
+            if (
+                row["dataset"] == self.dataset
+                and names.get(row["name"], row["capture_id"]) != row["capture_id"]
+            ):
+                self._remove_scope(row["capture_id"])
+
+    def remove_unplanned(self, scopes: Iterable[str]) -> None:
+        """Delete what units left that the captures no longer have, such as segments of another
+        length.
+        """
+        planned = set(scopes)
+        for scope, unit in list(self._outputs):
+            if scope in planned and (scope, unit) not in self._planned:
+                parts.remove([url for _, url in self._outputs.pop((scope, unit))])
+
+    def _execute(self, units: Sequence[WorkUnit]) -> Iterator[Done]:
+        if self.options.workers == 0:
+            return run_here(self.root, self.config, units)
+        if self._pool is None:
+            self._pool = RayPool(self.root, self.config, self.options.workers, self.options.address)
+        return self._pool.run(units)
+
+    def _remove_stale(self, name: PartName) -> None:
+        outputs = self._outputs.pop((name.scope, name.unit), [])
+        parts.remove([url for key, url in outputs if key != name.key])
+
+    def _remove_scope(self, scope: str) -> None:
+        for key in [key for key in self._outputs if key[0] == scope]:
+            parts.remove([url for _, url in self._outputs.pop(key)])
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the results."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:
+    """Write what the source could not use as rows of `failures`; the capture count goes into
+    `units`.
+    """
+    problems: list[Any] = [[problem.unit, problem.error] for problem in listing.problems]
+    name = PartName(
+        f"dataset-{spec.name}",
+        "list",
+        content_id(sorted(c.name for c in listing.captures), problems),
+    )
+    unit = WorkUnit(
+        stage="probe",
+        name=name,
+        dataset=spec.name,
+        payload=None,
+        counted_stage="list",
+        counted="captures",
+        expected=0,
+    )
+    outcome = Outcome()
+    tally = Tally(outcome, unit, "list", "captures")
+    tally.keep(len(listing.captures))
+    for problem in listing.problems:
+        tally.fail(problem.unit, problem.error)
+    tally.close()
+    stale = [
+        url
+        for key, url in parts.all_outputs(root).get((name.scope, name.unit), [])
+        if key != name.key
+    ]
+    parts.commit(root, name, outcome.rows)
+    parts.remove(stale)
+
+
+def check_name_is_free(root: str, spec: DatasetSpec) -> None:
+    """Raise ValueError when the catalog has a dataset of this name from another place."""
+    for row in parts.read_table_rows(root, "captures"):
+        elsewhere = spec.adapter == "folder" and not row["uri"].startswith(spec.root)
+        if row["dataset"] == spec.name and elsewhere:
+            raise ValueError(
+                f"the catalog's dataset {spec.name!r} came from {row['uri']}; give this one another"
+                f' name with a dataset file: name = "other", root = "{spec.root}"'
+            )

@@ -1,0 +1,178 @@
+"""Stage segment: decode a time window of all views of a capture, detect people in it, and cut them
+out.
+
+Pixels are touched here and nowhere later: everything that later stages need of them is measured
+now.
+"""
+
+import io
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.ids import content_id
+from catalog.parts import Row, crops_file
+from mining.crop import Crop, CropConfig, cut, reject_person
+from mining.detect import Detector
+from mining.readers import Readers
+from mining.sources.base import Detection, Frame
+from mining.stage import Outcome, Tally, WorkUnit
+
+VERSION = 1  # raise it when the rows or bytes of this stage change for the same input
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Which moments of a capture are looked at."""
+
+    fps: float = 10.0  # moments per second, the same moments in all views
+    segment_s: float = 20.0  # length of the time window that one worker mines at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A time window of a capture: its index, the moments to look at, and the rows of its views."""
+
+    index: int
+    times_s: tuple[float, ...]
+    views: tuple[Row, ...]
+
+
+def plan_segments(duration_s: float, views: Sequence[Row], config: SampleConfig) -> list[Segment]:
+    """Divide a capture into segments.
+
+    Moments are multiples of 1 / fps, so they do not depend on `segment_s`.
+    """
+    num_moments = max(1, int(duration_s * config.fps + 1e-6))
+    per_segment = max(1, round(config.segment_s * config.fps))
+    return [
+        Segment(
+            index=index,
+            views=tuple(views),
+            times_s=tuple(
+                k / config.fps for k in range(first, min(first + per_segment, num_moments))
+            ),
+        )
+        for index, first in enumerate(range(0, num_moments, per_segment))
+    ]
+
+
+def mine_segment(
+    unit: WorkUnit, readers: Readers, detector: Detector, config: CropConfig
+) -> Outcome:
+    """Look at one Segment (`payload`); gives rows of `detections` and a tar of their crops."""
+    segment: Segment = unit.payload
+    outcome = Outcome(seconds={"decode": 0.0, "detect": 0.0, "crop": 0.0})
+    frames = Tally(outcome, unit, "decode", "frames")
+    people = Tally(outcome, unit, "detect", "people")
+    tar = CropTar()
+    for view in segment.views:
+        for frame in _decode(view, segment, readers, frames, outcome.seconds):
+            started = time.perf_counter()
+            found, source = _people(frame, detector)
+            detected = time.perf_counter()
+            for rank, person in enumerate(found):
+                detection_id = content_id(view["view_id"], frame.index, rank)
+                if problem := reject_person(person, view["width_px"], view["height_px"], config):
+                    people.reject(detection_id, *problem)
+                    continue
+                crop = cut(frame.image, person, config)
+                offset = tar.add(f"{detection_id}.jpg", crop.jpeg)
+                people.keep()
+                outcome.rows["detections"].append(
+                    {
+                        "detection_id": detection_id,
+                        "capture_id": unit.name.scope,
+                        "view_id": view["view_id"],
+                        "segment": segment.index,
+                        "frame_index": frame.index,
+                        "time_s": frame.time_s,
+                        "source": source,
+                        "file": crops_file(unit.name),
+                        "offset": offset,
+                        "length": len(crop.jpeg),
+                        **_person_columns(person),
+                        **_crop_columns(crop),
+                    }
+                )
+            outcome.seconds["detect"] += detected - started
+            outcome.seconds["crop"] += time.perf_counter() - detected
+    frames.close()
+    people.close()
+    outcome.crops_tar = tar.close() if outcome.rows["detections"] else None
+    return outcome
+
+
+class CropTar:
+    """A tar in memory that tells where each file's bytes begin.
+
+    The same files give the same bytes.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = io.BytesIO()
+        self._tar = tarfile.TarFile(fileobj=self._buffer, mode="w", format=tarfile.USTAR_FORMAT)
+
+    def add(self, name: str, data: bytes) -> int:
+        """Append a file; return the offset of its first byte."""
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        self._tar.addfile(info, io.BytesIO(data))
+        return (
+            self._tar.offset
+            - (len(data) + tarfile.BLOCKSIZE - 1) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        )
+
+    def close(self) -> bytes:
+        """Finish and return the tar."""
+        self._tar.close()
+        return self._buffer.getvalue()
+
+
+def _decode(
+    view: Row, segment: Segment, readers: Readers, frames: Tally, seconds: dict[str, float]
+) -> Iterator[Frame]:
+    """Yield a view's frames; where they break off, the rest is one row of `failures`."""
+    decoded = 0
+    started = time.perf_counter()
+    try:
+        for frame in readers[view["reader"]].frames(view["uri"], segment.times_s):
+            seconds["decode"] += time.perf_counter() - started
+            decoded += 1
+            frames.keep()
+            yield frame
+            started = time.perf_counter()
+    except ValueError as error:
+        frames.fail(
+            view["view_id"],
+            f"view {view['name']}: {error}",
+            count=max(1, len(segment.times_s) - decoded),
+        )
+    seconds["decode"] += time.perf_counter() - started
+
+
+def _people(frame: Frame, detector: Detector) -> tuple[Sequence[Detection], str]:
+    if frame.people is not None:
+        return frame.people, "given"
+    return detector.detect(frame.image), "detected"
+
+
+def _person_columns(person: Detection) -> dict[str, Any]:
+    return {
+        "given_identity": person.identity,
+        "person_box_px": person.box_px.tolist(),
+        "keypoints_px": person.keypoints_px.ravel().tolist(),
+        "detector_score": person.score,
+    }
+
+
+def _crop_columns(crop: Crop) -> dict[str, Any]:
+    return {
+        "box_px": list(crop.box_px),
+        "sharpness": crop.sharpness,
+        "phash": crop.phash,
+        "foreground": crop.foreground.tobytes(),
+        "foreground_source": crop.foreground_source,
+    }

@@ -1,0 +1,155 @@
+"""What a source gives to mining: captures, their views, and the frames of a view with whatever is
+already known of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining.cameras import Camera
+
+Sync = Literal["given", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """One person in one frame, detected or given by the source's annotations.
+
+    `box_px` is (x0, y0, x1, y1) and `keypoints_px` (17, 3) as x, y, confidence in COCO order, both
+    in pixels of the full frame; a keypoint of confidence 0 was not seen. `identity` names the
+    person where the source knows it, `mask` is the person's visible pixels (H, W) where the source
+    knows them.
+    """
+
+    box_px: NDArray[np.float32]
+    keypoints_px: NDArray[np.float32]
+    score: float
+    identity: str | None = None
+    mask: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One decoded frame: `image` is RGB uint8 (H, W, 3), `time_s` counts from the view's first
+    frame.
+
+    `people` is None where a detector must look, and the given annotations (perhaps none) where the
+    source has them.
+    """
+
+    index: int
+    time_s: float
+    image: NDArray[np.uint8]
+    people: tuple[Detection, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewInfo:
+    """What a container says of itself; `num_frames` may be more than can be decoded when a file is
+    damaged.
+    """
+
+    width_px: int
+    height_px: int
+    fps: float
+    num_frames: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the view in seconds."""
+        return self.num_frames / self.fps
+
+
+class Reader(Protocol):
+    """Reads the frames of one kind of view.
+
+    A new kind is one class, registered in `mining/readers.py`.
+    """
+
+    def probe(self, uri: str) -> ViewInfo:
+        """Read a view's size, rate and length.
+
+        Raises ValueError, in one sentence, when it cannot be read.
+        """
+
+    def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
+        """Yield the frame nearest to each of the ascending times.
+
+        Raises ValueError when decoding breaks.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One camera's images.
+
+    `reader` names a Reader; `fingerprint` changes when the content behind `uri` does.
+    """
+
+    name: str
+    uri: str
+    reader: str
+    fingerprint: str
+    camera: Camera | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """One recording of people: synchronized views over one time span. `name` is unique within its
+    dataset.
+
+    `annotated`: every frame comes with its people, so no detector is needed.
+    """
+
+    name: str
+    uri: str
+    views: tuple[View, ...]
+    annotated: bool = False
+    sync: Sync = "given"
+    subject: str | None = None
+    split: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceProblem:
+    """Something a source found and could not use: what it was, and one sentence that says why."""
+
+    unit: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a source holds: captures to mine, and problems that cost only themselves."""
+
+    captures: tuple[Capture, ...]
+    problems: tuple[SourceProblem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A dataset as the user asked for it: its name, the adapter that reads it, where it lies, and
+    adapter options.
+    """
+
+    name: str
+    adapter: str
+    root: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Finds the captures of a dataset.
+
+    Added by one class in `mining/sources/` or an entry point `crosspairs.sources`.
+    """
+
+    def captures(self, spec: DatasetSpec) -> Listing:
+        """List every capture of the dataset.
+
+        Raises ValueError, in one sentence, when there is nothing to mine.
+        """

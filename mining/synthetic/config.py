@@ -1,0 +1,63 @@
+"""Settings of synthetic captures; every field is part of what is rendered, so it is part of a view's uri."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """What to render. The same config and capture index give the same pixels in any process of one machine.
+
+    `motion`: `random` gives every time an independent pose and heading (for cross-pose pairs), `smooth` lets people walk
+    in circles around the scene's centre while their poses change slowly (for tracking).
+    `background`: `per_image` draws a new one for every image, because a fixed one is a shortcut for training;
+    `static` keeps one for each camera.
+    """
+
+    seed: int = 0
+    num_captures: int = 100
+    people_per_capture: int = 1
+    num_views: int = 3
+    num_frames: int = 3  # times in each capture
+    fps: float = 2.0
+    motion: Literal["random", "smooth"] = "random"
+    background: Literal["per_image", "static"] = "per_image"
+    image_px: tuple[int, ...] = (192,)  # one number for a square, or width and height
+    min_spread_deg: float = 20.0  # azimuth between neighbouring cameras of the ring
+    max_spread_deg: float = 60.0
+    min_fov_deg: float = 28.0  # field of view across the image's shorter side
+    max_fov_deg: float = 55.0
+    max_camera_height_m: float = 2.4
+    min_fill: float = 0.65  # how much of the image the scene's extent takes: 1 touches the edges
+    max_fill: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, naming the field, for values that nothing can be rendered from."""
+        for name in ("num_captures", "people_per_capture", "num_views", "num_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.fps <= 0:
+            raise ValueError(f"fps must be more than 0, got {self.fps}")
+        if len(self.image_px) not in (1, 2) or min(self.image_px) < 16:
+            raise ValueError(
+                f"image_px must be one size or width and height, each at least 16, got {self.image_px}"
+            )
+        for low, high in (("min_spread_deg", "max_spread_deg"), ("min_fov_deg", "max_fov_deg"), ("min_fill", "max_fill")):
+            if not 0 < getattr(self, low) <= getattr(self, high):
+                raise ValueError(
+                    f"{low} must be more than 0 and at most {high}, got {getattr(self, low)} and {getattr(self, high)}"
+                )
+        if self.max_fov_deg >= 150:
+            raise ValueError(f"max_fov_deg must be less than 150, got {self.max_fov_deg}")
+        if self.max_camera_height_m < 0.7:
+            raise ValueError(f"max_camera_height_m must be at least 0.7, got {self.max_camera_height_m}")
+
+    @property
+    def width_px(self) -> int:
+        """Width of every image in pixels."""
+        return self.image_px[0]
+
+    @property
+    def height_px(self) -> int:
+        """Height of every image in pixels."""
+        return self.image_px[-1]

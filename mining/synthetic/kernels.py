@@ -1,0 +1,285 @@
+"""The warp kernels that render bodies, and the structs they read; see `render` for how they are used.
+
+Kinds of patterns, rows of a person's patterns, and everything in `Look` are explained in `appearance`.
+"""
+
+import warp as wp
+
+PLAIN, STRIPES, CHECKS, DOTS, NOISE, PLAID = range(6)
+SHIRT, SLEEVES, TROUSERS, SHOES = range(4)  # rows of a person's patterns
+
+FAR_M = wp.constant(1000.0)
+BACKGROUND = wp.constant(-1)
+
+
+@wp.struct
+class Pattern:
+    """A pattern in the coordinates of the cloth: `axis_u`, `axis_v` are directions times repeats per metre."""
+
+    kind: int
+    axis_u: wp.vec3
+    axis_v: wp.vec3
+    duty: float
+    colour_a: wp.vec3
+    colour_b: wp.vec3
+    colour_c: wp.vec3
+
+
+@wp.struct
+class Look:
+    """How one person is coloured. Heights and lengths are metres in the reference pose (see `body_model`)."""
+
+    skin: wp.vec3
+    hair: wp.vec3
+    lips: wp.vec3
+    iris: wp.vec3
+    emblem: wp.vec3
+    emblem_x: float
+    emblem_z: float
+    emblem_radius: float
+    hairline: float
+    hair_slope: float
+    hair_back: float
+    collar: float
+    sleeve: float
+    other_sleeve: float
+    waist: float
+    trouser_hem: float
+    shoe_top: float
+
+
+@wp.struct
+class Lens:
+    """A camera without distortion, as the kernels want it."""
+
+    focal_x: float
+    focal_y: float
+    centre_x: float
+    centre_y: float
+    world_from_cam: wp.mat33
+    position: wp.vec3
+
+
+@wp.struct
+class Light:
+    """A far light towards `direction`, an ambient share, and a tint."""
+
+    direction: wp.vec3
+    strength: float
+    ambient: float
+    tint: wp.vec3
+
+
+@wp.func
+def pattern_colour(pattern: Pattern, point: wp.vec3):  # type: ignore[no-untyped-def]
+    """The colour of a pattern at a point of the cloth."""
+    u = wp.dot(pattern.axis_u, point)
+    v = wp.dot(pattern.axis_v, point)
+    in_u = u - wp.floor(u)
+    in_v = v - wp.floor(v)
+    colour = pattern.colour_a
+    if pattern.kind == 1:
+        if in_u < pattern.duty:
+            colour = pattern.colour_b
+    elif pattern.kind == 2:
+        if (in_u < 0.5) != (in_v < 0.5):
+            colour = pattern.colour_b
+    elif pattern.kind == 3:
+        if (in_u - 0.5) * (in_u - 0.5) + (in_v - 0.5) * (in_v - 0.5) < 0.16 * pattern.duty + 0.03:
+            colour = pattern.colour_b
+    elif pattern.kind == 4:
+        height = wp.noise(wp.uint32(7), wp.vec3(u, v, wp.dot(wp.cross(pattern.axis_u, pattern.axis_v), point) * 0.1))
+        mix = wp.clamp(0.5 + 1.6 * height, 0.0, 1.0)
+        colour = pattern.colour_a * (1.0 - mix) + pattern.colour_b * mix
+    elif pattern.kind == 5:
+        if in_u < pattern.duty:
+            colour = colour * 0.5 + pattern.colour_b * 0.5
+        if in_v < pattern.duty:
+            colour = colour * 0.5 + pattern.colour_c * 0.5
+    return colour
+
+
+@wp.func
+def body_colour(  # type: ignore[no-untyped-def]
+    look: Look, patterns: wp.array(dtype=Pattern), person: int, p: wp.vec3, arm: float, eye: float
+):
+    """The colour of one point of a body; `p` is the point on the reference body, `arm` metres from the shoulder."""
+    side = wp.abs(p[0])
+    colour = look.skin
+    if eye > 0.5:
+        colour = wp.vec3(0.93, 0.93, 0.92)
+        if (side - 0.0305) * (side - 0.0305) + (p[2] - 0.651) * (p[2] - 0.651) < 0.00004:
+            colour = look.iris
+    elif arm > 0.02:
+        sleeve = look.sleeve
+        if p[0] < 0.0:
+            sleeve = look.other_sleeve
+        if arm < sleeve:
+            colour = pattern_colour(patterns[4 * person + 1], p)
+    elif p[2] > look.collar + 0.25 * wp.max(-p[1], 0.0):
+        front = -p[1]
+        hairline = look.hairline + look.hair_slope * front
+        if front < 0.0:
+            hairline = wp.min(hairline, look.hair_back)
+        if p[2] > hairline:
+            colour = look.hair
+        elif front > 0.07:
+            across = side / 0.024
+            up = (p[2] - 0.583) / 0.009
+            if across * across + up * up < 1.0:
+                colour = look.lips
+            if side > 0.014 and side < 0.05 and wp.abs(p[2] - 0.674 + 0.1 * (side - 0.03)) < 0.005:
+                colour = look.hair * 0.8
+    elif p[2] > look.waist:
+        colour = pattern_colour(patterns[4 * person + 0], p)
+        across = p[0] - look.emblem_x
+        up = p[2] - look.emblem_z
+        if p[1] < -0.02 and across * across + up * up < look.emblem_radius * look.emblem_radius:
+            colour = look.emblem
+    elif p[2] < look.shoe_top:
+        colour = pattern_colour(patterns[4 * person + 3], p)
+    elif p[2] > look.trouser_hem:
+        colour = pattern_colour(patterns[4 * person + 2], p)
+    return colour
+
+
+@wp.func
+def pixel_ray(lens: Lens, x: float, y: float):  # type: ignore[no-untyped-def]
+    """The world direction, of length 1, of the ray through (x, y) in pixels."""
+    in_cam = wp.vec3((x - lens.centre_x) / lens.focal_x, (y - lens.centre_y) / lens.focal_y, 1.0)
+    return wp.normalize(lens.world_from_cam * in_cam)
+
+
+@wp.kernel
+def vertex_normals_kernel(
+    vertices: wp.array(dtype=wp.vec3),
+    faces: wp.array2d(dtype=int),
+    faces_around: wp.array2d(dtype=int),
+    normals: wp.array(dtype=wp.vec3),
+):
+    """Area-weighted normals of `people x V` vertices that share the topology of one body."""
+    i = wp.tid()
+    vertices_each = faces_around.shape[0]
+    base = (i // vertices_each) * vertices_each
+    total = wp.vec3(0.0, 0.0, 0.0)
+    for k in range(faces_around.shape[1]):
+        face = faces_around[i - base, k]
+        if face >= 0:
+            a = vertices[base + faces[face, 0]]
+            b = vertices[base + faces[face, 1]]
+            c = vertices[base + faces[face, 2]]
+            total += wp.cross(b - a, c - a)
+    normals[i] = wp.normalize(total)
+
+
+@wp.kernel
+def cast_kernel(
+    mesh: wp.uint64,
+    lens: Lens,
+    hit_face: wp.array2d(dtype=int),
+    hit_uv: wp.array2d(dtype=wp.vec2),
+):
+    """The face seen through every pixel's centre (-1: none) and where on it."""
+    y, x = wp.tid()
+    query = wp.mesh_query_ray(mesh, lens.position, pixel_ray(lens, float(x) + 0.5, float(y) + 0.5), FAR_M)
+    hit_face[y, x] = BACKGROUND
+    if query.result:
+        hit_face[y, x] = query.face
+        hit_uv[y, x] = wp.vec2(query.u, query.v)
+
+
+@wp.kernel
+def depth_kernel(mesh: wp.uint64, position: wp.vec3, points: wp.array(dtype=wp.vec3),
+                 gap_m: wp.array(dtype=float), hit_face: wp.array(dtype=int)):  # fmt: skip
+    """For each point, the face that a ray from `position` meets on the way, and how far before the point."""
+    i = wp.tid()
+    way = points[i] - position
+    distance = wp.length(way)
+    query = wp.mesh_query_ray(mesh, position, way / distance, distance)
+    hit_face[i] = BACKGROUND
+    gap_m[i] = 0.0
+    if query.result:
+        hit_face[i] = query.face
+        gap_m[i] = distance - query.t
+
+
+@wp.kernel
+def shade_kernel(
+    mesh: wp.uint64,
+    lens: Lens,
+    light: Light,
+    faces: wp.array2d(dtype=int),
+    normals: wp.array(dtype=wp.vec3),
+    reference: wp.array(dtype=wp.vec3),
+    arm_and_eye: wp.array(dtype=wp.vec2),
+    looks: wp.array(dtype=Look),
+    patterns: wp.array(dtype=Pattern),
+    floor_pattern: Pattern,
+    floor_share: float,
+    wall: wp.array2d(dtype=wp.vec3),
+    hit_face: wp.array2d(dtype=int),
+    hit_uv: wp.array2d(dtype=wp.vec2),
+    image: wp.array2d(dtype=wp.vec3),
+):
+    """Colour every pixel from 0 to 1."""
+    y, x = wp.tid()
+    near_person = bool(False)
+    for row in range(wp.max(y - 1, 0), wp.min(y + 2, hit_face.shape[0])):
+        for column in range(wp.max(x - 1, 0), wp.min(x + 2, hit_face.shape[1])):
+            if hit_face[row, column] >= 0:
+                near_person = True
+
+    behind = wall[y, x]
+    ray = pixel_ray(lens, float(x) + 0.5, float(y) + 0.5)
+    if ray[2] < -0.02:
+        distance = -lens.position[2] / ray[2]
+        point = lens.position + ray * distance
+        floor_colour = pattern_colour(floor_pattern, point)
+        # Patterns fade with distance, before their repeats get smaller than pixels.
+        fade = wp.clamp((distance - 2.0) / 8.0, 0.0, 1.0)
+        plain = 0.5 * (floor_pattern.colour_a + floor_pattern.colour_b)
+        floor_colour = floor_colour * (1.0 - fade) + plain * fade
+        lit = light.ambient + light.strength * light.direction[2]
+        if point[0] * point[0] + point[1] * point[1] < 9.0:
+            shadow = wp.mesh_query_ray(mesh, point, light.direction, FAR_M)
+            if shadow.result:
+                lit = light.ambient
+        share = floor_share * wp.clamp((-ray[2] - 0.02) / 0.06, 0.0, 1.0)
+        behind = behind * (1.0 - share) + wp.cw_mul(floor_colour, light.tint) * (lit * share)
+    if not near_person:
+        image[y, x] = behind
+        return
+
+    faces_each = faces.shape[0]
+    vertices_each = reference.shape[0]
+    total = wp.vec3(0.0, 0.0, 0.0)
+    for sample in range(4):
+        face = hit_face[y, x]
+        u = hit_uv[y, x][0]
+        v = hit_uv[y, x][1]
+        if sample > 0:
+            angle = 2.0944 * float(sample) + 0.4
+            ray = pixel_ray(lens, float(x) + 0.5 + 0.36 * wp.cos(angle), float(y) + 0.5 + 0.36 * wp.sin(angle))
+            query = wp.mesh_query_ray(mesh, lens.position, ray, FAR_M)
+            face = BACKGROUND
+            if query.result:
+                face = query.face
+                u = query.u
+                v = query.v
+        colour = behind
+        if face >= 0:
+            w = 1.0 - u - v
+            person = face // faces_each
+            a = faces[face - person * faces_each, 0]
+            b = faces[face - person * faces_each, 1]
+            c = faces[face - person * faces_each, 2]
+            base = person * vertices_each
+            normal = wp.normalize(u * normals[base + a] + v * normals[base + b] + w * normals[base + c])
+            p = u * reference[a] + v * reference[b] + w * reference[c]
+            extra = u * arm_and_eye[a] + v * arm_and_eye[b] + w * arm_and_eye[c]
+            colour = body_colour(looks[person], patterns, person, p, extra[0], extra[1])
+            lambert = wp.max(wp.dot(normal, light.direction), 0.0)
+            shade = light.ambient * (0.8 + 0.2 * normal[2]) + light.strength * lambert
+            colour = wp.cw_mul(colour, light.tint) * shade
+        total += colour * 0.25
+    image[y, x] = total

@@ -1,0 +1,1 @@
+"""Shards: pairs chosen by SQL, written as WebDataset tars with an index."""

@@ -1,0 +1,182 @@
+"""The shard format: what the tars and the index hold, for the builder that writes them and the trainer that reads them.
+
+A shard set is a folder (local or object store) with tars and `index.json`. A sample is three files of a tar:
+`<pair_id>.a.jpg` (the image that is masked), `<pair_id>.b.jpg` (the one that helps) and `<pair_id>.json`. Plain
+`webdataset` reads the tars. Nothing here is pickled, and nothing heavy is imported: `training` needs this module alone.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from catalog import storage
+
+FORMAT = 1
+INDEX_NAME = "index.json"
+SPLITS = ("train", "val")
+EXTENSIONS = ("a.jpg", "b.jpg", "json")
+FOREGROUND_GRID = 32  # cells along each side of a crop's foreground map
+CROP_COLUMNS = ("crop_id", "view_id", "frame_index", "time_s")  # of a crop's row, unchanged
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """One tar of a shard set."""
+
+    name: str  # file name within the folder
+    split: str  # `train` or `val`
+    samples: int
+    bytes: int
+    sha256: str  # 64 hex digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardIndex:
+    """What `index.json` says: how the pairs were picked, and the tars in order."""
+
+    name: str
+    query: str  # SQL condition that picked the pairs
+    seed: int  # of the order of the samples
+    num_pairs: int
+    pairs_by_kind: dict[str, int]
+    crop_px: int  # side of every image
+    shards: tuple[ShardEntry, ...]
+    plan: str = ""  # hash of everything that went in: the picked pairs, their crops, the settings
+    num_failed: int = 0  # picked pairs whose images could not be read
+    config: dict[str, Any] = field(default_factory=dict)  # caps, sizes and other settings
+
+    def of_split(self, split: str) -> tuple[ShardEntry, ...]:
+        """The tars of one split, in order."""
+        return tuple(shard for shard in self.shards if shard.split == split)
+
+    def to_json(self) -> str:
+        """The text of `index.json`; the same index gives the same bytes."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, url: str = INDEX_NAME) -> "ShardIndex":
+        """Parse and check the text of `index.json`; `url` names it in errors.
+
+        Raises ValueError when it is not an index, is of another format version, or its parts contradict each other.
+        """
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{url} is damaged: not JSON ({error}); build the set again") from None
+        if not isinstance(raw, dict) or "format" not in raw:
+            raise ValueError(f"{url} is not the index of a shard set: it has no `format`")
+        if raw["format"] != FORMAT:
+            raise ValueError(f"{url} has format {raw['format']!r} but this version reads {FORMAT}: "
+                             "build the set again, or use the version that wrote it")
+        try:
+            known = {name.name for name in fields(cls)} & set(raw)
+            entries = tuple(ShardEntry(**shard) for shard in raw["shards"])
+            index = cls(**{**{name: raw[name] for name in known}, "shards": entries})
+            problem = _contradiction(index)
+        except (KeyError, TypeError, AttributeError) as error:
+            problem = str(error)
+        if problem:
+            raise ValueError(f"{url} is damaged: {problem}; build the set again")
+        return index
+
+
+def read_index(url: str) -> ShardIndex:
+    """Read the index of the shard set in folder `url`.
+
+    Raises ValueError when there is none, or as `ShardIndex.from_json`.
+    """
+    index_url = storage.join(url, INDEX_NAME)
+    try:
+        text = storage.read_bytes(index_url).decode(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{url} is not a shard set: it has no {INDEX_NAME}; "
+                         "`python -m shards build` writes one") from None
+    return ShardIndex.from_json(text, index_url)
+
+
+def sample_json(
+    pair: Mapping[str, Any], crop_a: Mapping[str, Any], crop_b: Mapping[str, Any]
+) -> bytes:
+    """Describe a sample: the row of `pairs` at top level, and under `a` and `b` what belongs to each image.
+
+    Takes rows of the catalog's tables. Numbers that JSON lacks (NaN, infinity) become null. Raises ValueError for a crop
+    whose box, keypoints or foreground are damaged.
+    """
+    columns = {name: _finite(value) for name, value in pair.items() if name[:5] != "crop_"}
+    meta = {**columns, "a": _image_json(crop_a), "b": _image_json(crop_b)}
+    return json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def keypoints_in_crop(
+    keypoints_px: Sequence[float], box_px: Sequence[float], size_px: int
+) -> list[list[float]]:
+    """Map flat (x, y, confidence) triples from frame pixels to crop pixels: [[x, y, confidence] x 17].
+
+    `box_px` is the crop's x0, y0, x1, y1 in the frame, `size_px` its stored side. Keypoints that were not seen
+    (confidence 0) become [0, 0, 0]. Rounded to 0.01 px. Raises ValueError when the values are not triples or the box is empty.
+    """
+    if len(keypoints_px) % 3 or len(box_px) != 4 or not box_px[2] > box_px[0]:
+        raise ValueError(f"{len(keypoints_px)} keypoint values in box {list(box_px)}")
+    scale = size_px / (box_px[2] - box_px[0])
+    points_px = np.asarray(keypoints_px, np.float64).reshape(-1, 3)
+    points_px[:, :2] = np.round((points_px[:, :2] - np.asarray(box_px[:2])) * scale, 2)
+    points_px[:, 2] = np.round(points_px[:, 2], 4)
+    points_px[~(points_px[:, 2] > 0)] = 0
+    rows: list[list[float]] = points_px.tolist()
+    return rows
+
+
+def encode_foreground(cells: bytes) -> str:
+    """Encode 32x32 uint8 cells, row by row, as base64 text. Raises ValueError for another size."""
+    if len(cells) != FOREGROUND_GRID**2:
+        raise ValueError(f"a foreground map of {len(cells)} bytes, expected {FOREGROUND_GRID**2}")
+    return base64.b64encode(cells).decode()
+
+
+def decode_foreground(text: str) -> npt.NDArray[np.uint8]:
+    """Decode a sample's foreground: (32, 32) uint8, the share (0-255) of each cell that is the person.
+
+    Raises ValueError when the text is not that.
+    """
+    cells = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    return cells.reshape(FOREGROUND_GRID, FOREGROUND_GRID)
+
+
+def _image_json(crop: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [name for name in ("box_px", "keypoints_px", "foreground") if crop[name] is None]
+    if missing:
+        raise ValueError(f"crop {crop['crop_id']} has no {', '.join(missing)}")
+    return {
+        **{name: _finite(crop[name]) for name in CROP_COLUMNS},
+        "box_px": [round(float(value), 2) for value in crop["box_px"]],
+        "keypoints_px": keypoints_in_crop(crop["keypoints_px"], crop["box_px"], crop["size_px"]),
+        "foreground": encode_foreground(crop["foreground"]),
+    }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _contradiction(index: ShardIndex) -> str | None:
+    names = [shard.name for shard in index.shards]
+    num_samples = sum(shard.samples for shard in index.shards)
+    unsafe = [name for name in names if "/" in name or name.startswith(".")]
+    splits = {shard.split for shard in index.shards} - set(SPLITS)
+    if unsafe:
+        return f"shard name {unsafe[0]!r} is not a file name"
+    if len(set(names)) != len(names):
+        return "it names a shard twice"
+    if splits:
+        return f"unknown split {sorted(splits)[0]!r}"
+    if any(len(shard.sha256) != 64 for shard in index.shards):
+        return "a sha256 is not 64 digits"
+    if num_samples != index.num_pairs or sum(index.pairs_by_kind.values()) != index.num_pairs:
+        return f"{index.num_pairs} pairs but {num_samples} samples in its shards"
+    return None

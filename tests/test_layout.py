@@ -1,0 +1,78 @@
+"""The shape of the code: imports run one way, and heavy packages are imported in one place each."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("catalog", "mining", "shards", "training")
+ALLOWED = {
+    "catalog": {"catalog"},
+    "shards": {"shards", "catalog"},
+    "mining": {"mining", "catalog"},
+    "training": {"training", "shards", "catalog"},
+}
+ONE_HOME = {
+    "ray": "mining/executor.py",
+    "ultralytics": "mining/detect.py",
+    "decord": "mining/decoders.py",
+    "duckdb": "catalog/query.py",
+}
+
+
+def imports() -> Iterator[tuple[str, str, bool]]:
+    """Every import: the file, the package imported, and whether it is for type checking alone."""
+    for package in PACKAGES:
+        for path in sorted(Path(package).rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            typing_only = {
+                id(inner)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+                for inner in ast.walk(node)
+            }
+            for node in ast.walk(tree):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    names = [node.module or ""]
+                for name in names:
+                    yield str(path), name.split(".")[0], id(node) in typing_only
+
+
+def test_imports_run_mining_to_catalog_and_training_to_shards_to_catalog() -> None:
+    for path, imported, _ in imports():
+        if imported in PACKAGES:
+            assert imported in ALLOWED[path.split("/")[0]], f"{path} imports {imported}"
+
+
+@pytest.mark.parametrize("package", ONE_HOME)
+def test_heavy_packages_are_imported_in_one_module(package: str) -> None:
+    homes = {
+        path for path, imported, typing_only in imports() if imported == package and not typing_only
+    }
+    assert homes == {ONE_HOME[package]}
+
+
+def test_training_runs_without_the_packages_of_mining() -> None:
+    code = """
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in {"ray", "duckdb", "pyarrow", "ultralytics", "decord", "av", "anny", "warp"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import pkgutil, training
+for module in pkgutil.iter_modules(training.__path__):
+    if module.name != "__main__":
+        importlib.import_module("training." + module.name)
+import training.__main__
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,107 @@
+"""Toy shard sets in the real format: a coloured shape on a plain grey, seen twice.
+
+Each identity is a shape with its own colours and pattern. Cross-view: the shape rotated.
+Cross-pose: the shape moved. Nothing but the second image tells the colours of what is masked, so a
+model that ignores it cannot do well.
+"""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import webdataset as wds
+
+from catalog.ids import content_id
+from shards.format import FOREGROUND_GRID, ShardEntry, ShardIndex, encode_foreground
+
+KINDS = ("cross_view", "cross_pose")
+
+
+def write_toy_shards(
+    folder: Path,
+    shard_sizes: tuple[int, ...] = (16, 16),
+    val_size: int = 0,
+    crop_px: int = 64,
+    seed: int = 0,
+) -> str:
+    """Write tars of the given numbers of training pairs, and one of held-out pairs; return the
+    set's URL.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    entries, number = [], 0
+    splits = [("train", size) for size in shard_sizes] + [("val", val_size)] * bool(val_size)
+    for split, size in splits:
+        name = f"{split}-{len([e for e in entries if e.split == split]):06d}.tar"
+        buffer = io.BytesIO()
+        with wds.TarWriter(buffer, encoder=False, mtime=0) as tar:
+            for _ in range(size):
+                tar.write(_make_sample(number, split, crop_px, seed))
+                number += 1
+        data = buffer.getvalue()
+        (folder / name).write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        entries.append(
+            ShardEntry(name=name, split=split, samples=size, bytes=len(data), sha256=sha256)
+        )
+    index = ShardIndex(
+        name="toy",
+        query="true",
+        seed=seed,
+        num_pairs=number,
+        pairs_by_kind={KINDS[0]: (number + 1) // 2, KINDS[1]: number // 2},
+        crop_px=crop_px,
+        shards=tuple(entries),
+    )
+    (folder / "index.json").write_text(index.to_json())
+    return str(folder)
+
+
+def _make_sample(number: int, split: str, crop_px: int, seed: int) -> dict[str, object]:
+    pair_id = content_id("toy", seed, number)
+    rng = np.random.default_rng([seed, number])
+    kind = KINDS[number % 2]
+    colours = rng.integers(0, 256, (4, 3))
+    turn_deg = (0.0, rng.uniform(-40, 40) if kind == "cross_view" else 0.0)
+    shift = (np.zeros(2), np.zeros(2) if kind == "cross_view" else rng.uniform(-0.1, 0.1, 2))
+    images, foregrounds = zip(
+        *(_draw(colours, crop_px, turn_deg[i], shift[i]) for i in range(2)), strict=True
+    )
+    meta = {
+        "pair_id": pair_id,
+        "kind": kind,
+        "part": "body",
+        "split": split,
+        "dataset": "toy",
+        "capture_id": f"capture-{number}",
+        "identity_id": f"identity-{number}",
+        "score": 1.0,
+        **{
+            side: {"foreground": encode_foreground(cells)}
+            for side, cells in zip("ab", foregrounds, strict=True)
+        },
+    }
+    return {
+        "__key__": pair_id,
+        "a.jpg": images[0],
+        "b.jpg": images[1],
+        "json": json.dumps(meta).encode(),
+    }
+
+
+def _draw(
+    colours: np.ndarray, crop_px: int, turn_deg: float, shift: np.ndarray
+) -> tuple[bytes, bytes]:
+    """A disc of four coloured sectors; returns its JPEG and its foreground cells."""
+    rows, columns = np.mgrid[0:crop_px, 0:crop_px] / crop_px - 0.5
+    x, y = columns - shift[0], rows - shift[1]
+    sector = (np.floor((np.arctan2(y, x) + np.radians(turn_deg)) / (np.pi / 2)) % 4).astype(int)
+    inside = x**2 + y**2 < 0.3**2
+    image = np.where(inside[:, :, None], colours[sector], 128).astype(np.uint8)
+    ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    assert ok
+    size = (FOREGROUND_GRID, FOREGROUND_GRID)
+    cells = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return jpeg.tobytes(), np.rint(cells * 255).astype(np.uint8).tobytes()

@@ -1,0 +1,3 @@
+"""Training: stream pairs from shards and pre-train. Needs neither ray, duckdb, pyarrow nor
+ultralytics.
+"""

@@ -1,0 +1,106 @@
+"""The transformer blocks of CroCo, with the parameter names of the published checkpoints.
+
+Positions, where they are rotary, come as a table of cosines and sines (`positions.py`).
+
+Shapes: B samples, N patches of an image, T tokens of one or more images, D channels, H heads, C
+channels of one head.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers.mlp import Mlp
+from torch import Tensor, nn
+
+from training.positions import rotate
+
+NORM_EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Self-attention, named as timm's so that an encoder moves there unchanged."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x_BTD: Tensor, rope_2BTC: Tensor | None, sections: Sequence[int]) -> Tensor:
+        """Attend within each section of the tokens (one per image), so that one call serves two."""
+        qkv_3BHTC = self.qkv(x_BTD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q_BHTC, k_BHTC, v_BHTC = qkv_3BHTC
+        if rope_2BTC is not None:
+            q_BHTC, k_BHTC = rotate(q_BHTC, rope_2BTC), rotate(k_BHTC, rope_2BTC)
+        parts = zip(*(t.split(sections, dim=2) for t in (q_BHTC, k_BHTC, v_BHTC)), strict=True)
+        out_BHTC = torch.cat([F.scaled_dot_product_attention(q, k, v) for q, k, v in parts], dim=2)
+        out_BTD: Tensor = self.proj(out_BHTC.transpose(1, 2).flatten(2))
+        return out_BTD
+
+
+class CrossAttention(nn.Module):
+    """Attention from the tokens of image a to those of image b."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projq = nn.Linear(width, width)
+        self.projk = nn.Linear(width, width)
+        self.projv = nn.Linear(width, width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+        """Both images have all N patches here, so one table of positions serves both."""
+        q_BHNC = self._split(self.projq(x_BND))
+        k_BHNC = self._split(self.projk(memory_BND))
+        v_BHNC = self._split(self.projv(memory_BND))
+        if rope_2BNC is not None:
+            q_BHNC, k_BHNC = rotate(q_BHNC, rope_2BNC), rotate(k_BHNC, rope_2BNC)
+        out_BHNC = F.scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
+        out_BND: Tensor = self.proj(out_BHNC.transpose(1, 2).flatten(2))
+        return out_BND
+
+    def _split(self, x_BND: Tensor) -> Tensor:
+        return x_BND.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block: self-attention, then an MLP."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, x_BTD: Tensor, rope_2BTC: Tensor | None, sections: Sequence[int]) -> Tensor:
+        """Update the tokens of one or more images, each section by itself."""
+        x_BTD = x_BTD + self.attn(self.norm1(x_BTD), rope_2BTC, sections)
+        x_BTD = x_BTD + self.mlp(self.norm2(x_BTD))
+        return x_BTD
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention on image a, cross-attention to image b, then an MLP.
+
+    Image b's tokens are normed here and never updated.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = Attention(width, heads)
+        self.norm_y = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.cross_attn = CrossAttention(width, heads)
+        self.norm3 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+        """Update image a's tokens with the help of image b's."""
+        x_BND = x_BND + self.attn(self.norm1(x_BND), rope_2BNC, [x_BND.shape[1]])
+        x_BND = x_BND + self.cross_attn(self.norm2(x_BND), self.norm_y(memory_BND), rope_2BNC)
+        x_BND = x_BND + self.mlp(self.norm3(x_BND))
+        return x_BND

@@ -1,0 +1,143 @@
+"""Held-out loss with the true second image, with somebody else's, and with none: does the model use
+the second image?
+
+Only the difference counts. A model that copies the background of a fixed camera has a low loss with
+any second image, so each loss is given over all masked patches and over the masked foreground
+alone.
+
+Shapes: B samples, M masked patches; H = W = image_px.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shards.format import read_index
+from training.augment import normalize_images
+from training.batches import PairBatch, View
+from training.loader import LoaderConfig, PairLoader
+from training.model import Croco
+from training.reader import KINDS
+
+SECOND_IMAGES = ("true", "wrong", "none")
+UNIT = "squared error over each patch's variance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How much is evaluated."""
+
+    max_pairs: int = 512  # held-out pairs, drawn once with a fixed seed
+    seed: int = 0  # of the draw and of the masks
+
+
+def load_held_out(
+    urls: Sequence[str], loader: LoaderConfig, view: View, max_pairs: int
+) -> PairBatch | None:
+    """Read up to `max_pairs` pairs of the sets' `val` split as one batch; None when there is none.
+
+    Which pairs is decided by the view's seed alone.
+    """
+    if not any(read_index(url).of_split("val") for url in urls):
+        return None
+    config = replace(loader, batch_size=max_pairs, num_workers=0, weights=())
+    return next(iter(PairLoader(urls, config, view, split="val")))
+
+
+def evaluate(
+    model: Croco, held_out: PairBatch, foreground_share: float, batch_size: int = 64
+) -> list[dict[str, Any]]:
+    """Return one row for each second image, kind of pair and set of patches.
+
+    `wrong` is the second image of another identity, of the same kind and dataset where there is
+    one; `none` is a plain image of ImageNet's mean colour. Patches count as foreground when
+    `foreground_share` of them is person.
+    """
+    partners = wrong_partners(held_out.metas)
+    rows = []
+    for second in SECOND_IMAGES:
+        if second == "wrong" and partners is None:
+            continue
+        loss_BM = _patch_losses(model, held_out, second, partners, batch_size)
+        is_foreground_BM = held_out.foreground.gather(1, held_out.masked) >= foreground_share
+        for kind in ("all", *KINDS):
+            of_kind_B = torch.tensor([kind in ("all", meta["kind"]) for meta in held_out.metas])
+            for patches in ("all", "foreground"):
+                chosen_BM = of_kind_B[:, None] & (is_foreground_BM | (patches == "all"))
+                if chosen_BM.any():
+                    rows.append(
+                        {
+                            "metric": f"loss_{second}_second",
+                            "kind": kind,
+                            "patches": patches,
+                            "value": loss_BM[chosen_BM].mean().item(),
+                            "unit": UNIT,
+                            "pairs": int(of_kind_B.sum()),
+                        }
+                    )
+    return rows
+
+
+def wrong_partners(metas: Sequence[dict[str, Any]]) -> list[int] | None:
+    """Choose for each pair another one whose second image shows somebody else: the next of the same
+    kind and dataset.
+
+    Where none is, dataset and then kind may differ. None when all pairs show one identity.
+    """
+    partners = []
+    for number, meta in enumerate(metas):
+        others = [*range(number + 1, len(metas)), *range(number)]
+        others = [other for other in others if metas[other]["identity_id"] != meta["identity_id"]]
+        if not others:
+            return None
+        partners.append(
+            min(others, key=lambda other: _unlikeness(metas[other], meta))
+        )  # the first of the best
+    return partners
+
+
+def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """Lay the rows out as a table for people: a line for each kind and set of patches, a column for
+    each second image.
+    """
+    lines = [
+        f"{'held-out loss':14}{'patches':12}{'pairs':>6}"
+        + "".join(f"{name:>9}" for name in SECOND_IMAGES)
+    ]
+    values = {(row["kind"], row["patches"], row["metric"]): row for row in rows}
+    for kind in ("all", *KINDS):
+        for patches in ("all", "foreground"):
+            cells = [
+                values.get((kind, patches, f"loss_{second}_second")) for second in SECOND_IMAGES
+            ]
+            if cells[0]:
+                numbers = "".join(
+                    f"{cell['value']:9.3f}" if cell else f"{'-':>9}" for cell in cells
+                )
+                lines.append(f"{kind:14}{patches:12}{cells[0]['pairs']:6d}{numbers}")
+    return "\n".join(lines)
+
+
+def _unlikeness(one: dict[str, Any], other: dict[str, Any]) -> tuple[bool, bool]:
+    return one["kind"] != other["kind"], one["dataset"] != other["dataset"]
+
+
+@torch.no_grad()
+def _patch_losses(
+    model: Croco, held_out: PairBatch, second: str, partners: list[int] | None, batch_size: int
+) -> Tensor:
+    images_b = held_out.images_b[partners] if second == "wrong" and partners else held_out.images_b
+    device = next(model.parameters()).device
+    losses = []
+    for start in range(0, len(held_out.metas), batch_size):
+        rows = slice(start, start + batch_size)
+        a_B3HW = normalize_images(held_out.images_a[rows].to(device))
+        b_B3HW = normalize_images(images_b[rows].to(device))
+        if second == "none":
+            b_B3HW = torch.zeros_like(b_B3HW)
+        visible_BV, masked_BM = held_out.visible[rows].to(device), held_out.masked[rows].to(device)
+        losses.append(model(a_B3HW, b_B3HW, visible_BV, masked_BM).loss_BM.cpu())
+    return torch.cat(losses)

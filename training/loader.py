@@ -1,0 +1,126 @@
+"""Stream batches of pairs in an order that can be left and taken up again exactly.
+
+Loader processes divide the batches of an epoch among themselves (`batches.py`), and what a batch
+holds does not depend on who makes it. So a position is two numbers, resuming needs no replay, and
+the number of processes changes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+from torch.utils.data import DataLoader
+
+from training.batches import BatchMaker, PairBatch, Reading, View
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How samples are read and put into batches."""
+
+    batch_size: int = 256  # pairs on each rank
+    num_workers: int = 8  # loader processes; 0: load in the training process. Changes no result
+    prefetch_batches: int = 2  # batches that each process prepares ahead
+    window_shards: int = 8  # shards of a set that are shuffled together
+    weights: tuple[float, ...] = ()  # share of each shard set; empty: as many as it has
+    max_bad_share: float = 0.01  # damaged samples, as a share of all, above which the run stops
+
+
+class PairLoader:
+    """An endless iterator over batches; `state` and `restore` give and take its position."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        config: LoaderConfig,
+        view: View,
+        split: str = "train",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Read the sets' indexes.
+
+        Raises ValueError for no set, a damaged one, or fewer pairs than one batch.
+        """
+        cv2.setNumThreads(0)  # its threads do not survive a fork; processes are the parallelism
+        reading = Reading(
+            split=split,
+            batch_size=config.batch_size,
+            rank=rank,
+            world_size=world_size,
+            window_shards=config.window_shards,
+            weights=config.weights,
+        )
+        self._maker = BatchMaker(urls, view, reading)
+        self._config = config
+        self._urls = list(urls)
+        self.epoch, self.batch = 0, 0  # of the batch that comes next
+        self.damaged: dict[tuple[int, ...], str] = {}  # set, shard, position -> what was wrong
+        if not self.num_batches:
+            raise ValueError(
+                f"{self.num_pairs} {split} pairs are fewer than one batch of "
+                f"{world_size * config.batch_size}: lower loader.batch_size or add shards"
+            )
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of one epoch over all ranks, damaged ones included."""
+        return self._maker.mixture.num_slots
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch on this rank, the same on every rank."""
+        return self._maker.num_batches
+
+    def state(self) -> dict[str, Any]:
+        """The position of the batch that comes next, as plain values."""
+        return {"epoch": self.epoch, "batch": self.batch, "order": self._maker.identity}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue at a saved position. Raises ValueError when it belongs to another order."""
+        if state["order"] != self._maker.identity:
+            raise ValueError(
+                "the checkpoint's position is in other shards or batches than those of "
+                f"{', '.join(self._urls)}: use the same ones, or another --out"
+            )
+        self.epoch, self.batch = state["epoch"], state["batch"]
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        """Yield batches from the position on, epoch after epoch.
+
+        Raises ValueError when more than `max_bad_share` of an epoch's samples are damaged.
+        """
+        workers = self._config.num_workers
+        # The clients of object stores do not survive a fork.
+        start = "spawn" if workers and any("://" in url for url in self._urls) else None
+        batches = DataLoader(
+            self._maker,
+            batch_size=None,
+            sampler=_places(self.epoch, self.batch, self.num_batches),
+            num_workers=workers,
+            prefetch_factor=self._config.prefetch_batches if workers else None,
+            multiprocessing_context=start,
+        )
+        for batch in batches:
+            self.batch += 1
+            if self.batch == self.num_batches:
+                self.epoch, self.batch = self.epoch + 1, 0
+            self.damaged.update(batch.damaged)
+            self._check_damaged()
+            if batch.metas:
+                yield batch
+
+    def _check_damaged(self) -> None:
+        if len(self.damaged) > self._config.max_bad_share * self.num_pairs:
+            raise ValueError(
+                f"{len(self.damaged)} of {self.num_pairs} samples are damaged, more than "
+                f"loader.max_bad_share = {self._config.max_bad_share} allows; the last: "
+                f"{list(self.damaged.values())[-1]}"
+            )
+
+
+def _places(epoch: int, batch: int, num_batches: int) -> Iterator[tuple[int, int]]:
+    while True:
+        yield from ((epoch, number) for number in range(batch, num_batches))
+        epoch, batch = epoch + 1, 0

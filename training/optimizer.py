@@ -1,0 +1,54 @@
+"""AdamW and its learning rate, as CroCo was trained: warm-up, then a cosine that may be planned
+longer than the run.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+REFERENCE_BATCH = 256  # the batch that a base learning rate is stated for
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The defaults are the published ones of CroCo v1 (warm-up 40, cosine over 800, stopped at 400
+    epochs).
+    """
+
+    base_lr: float = 1.5e-4  # for a batch of 256 pairs; proportional to the batch
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.05  # of matrices; none for biases and other one-dimensional parameters
+    warmup_share: float = 0.1  # of the run, over which the rate rises linearly from 0
+    cosine_stretch: float = (
+        2.0  # length of the planned cosine, in runs: at 2 the run ends half-way down
+    )
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Return AdamW over the model's parameters in two groups, with and without weight decay."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=(config.beta1, config.beta2), fused=True)
+
+
+def learning_rate(config: OptimizerConfig, batch_size: int, progress: float) -> float:
+    """Return the rate at a point of the run, 0 (start) to 1 (end), for a batch of all ranks
+    together.
+    """
+    peak = config.base_lr * batch_size / REFERENCE_BATCH
+    if progress < config.warmup_share:
+        return peak * progress / config.warmup_share
+    done = (progress - config.warmup_share) / (config.cosine_stretch - config.warmup_share)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

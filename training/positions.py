@@ -1,0 +1,58 @@
+"""Where patches are: the fixed sine-cosine embedding (CroCo v1) and rotary embedding (CroCo v2),
+both two-dimensional.
+
+Shapes: N patches in row-major order, D channels, T tokens, H heads, C channels of one head.
+"""
+
+import torch
+from torch import Tensor
+
+SINCOS_BASE = 10_000.0
+
+
+def grid_positions(grid: int) -> Tensor:
+    """Return the (row, column) of each patch of a square grid, (N, 2) int64, in row-major order."""
+    rows, columns = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+    return torch.stack([rows.flatten(), columns.flatten()], dim=1)
+
+
+def sincos_embedding(width: int, grid: int) -> Tensor:
+    """Return the fixed embedding (N, D): sines then cosines of the column, then those of the row.
+
+    Columns come first, as in MAE, whose table CroCo v1 shares. Raises ValueError unless `width`
+    divides by 4.
+    """
+    if width % 4:
+        raise ValueError(f"a sine-cosine embedding needs a width that divides by 4, got {width}")
+    quarter = width // 4
+    frequencies = SINCOS_BASE ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    positions_N2 = grid_positions(grid).double()
+    parts = []
+    for axis in (1, 0):
+        angles = positions_N2[:, axis, None] * frequencies
+        parts += [angles.sin(), angles.cos()]
+    return torch.cat(parts, dim=1).float()
+
+
+def rope_table(head_width: int, grid: int, base: float) -> Tensor:
+    """Return cosines and sines (2, N, C) of the rotation of each channel at each patch.
+
+    The first half of a head's channels turns with the row, the second with the column. Within a
+    half of width h, channels i and i + h/2 form one pair that turns by position x base^(-2i/h).
+    Raises ValueError unless `head_width` divides by 4.
+    """
+    if head_width % 4:
+        raise ValueError(f"rotary positions need a head width that divides by 4, got {head_width}")
+    half = head_width // 2
+    frequencies = base ** (-torch.arange(0, half, 2, dtype=torch.float64) / half)
+    angles_N2F = grid_positions(grid).double()[:, :, None] * frequencies
+    angles_NC = torch.cat([angles_N2F, angles_N2F], dim=2).flatten(1)
+    return torch.stack([angles_NC.cos(), angles_NC.sin()]).float()
+
+
+def rotate(x_BHTC: Tensor, rope_2BTC: Tensor) -> Tensor:
+    """Turn queries or keys by their positions' entries of `rope_table`; B there may be 1."""
+    row_low, row_high, column_low, column_high = x_BHTC.chunk(4, dim=-1)
+    turned_BHTC = torch.cat([-row_high, row_low, -column_high, column_low], dim=-1)
+    cos_B1TC, sin_B1TC = rope_2BTC.to(x_BHTC.dtype).unsqueeze(2)
+    return x_BHTC * cos_B1TC + turned_BHTC * sin_B1TC

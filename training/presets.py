@@ -1,0 +1,92 @@
+"""Ready-made pre-training configs: one function each, returning a typed config. `--set` changes
+single values.
+"""
+
+from collections.abc import Callable
+
+from training.augment import AugmentConfig
+from training.loader import LoaderConfig
+from training.loss import LossConfig
+from training.masking import MaskingConfig
+from training.model import CrocoConfig
+from training.optimizer import OptimizerConfig
+from training.pretrain import PretrainConfig, RunConfig
+
+
+def tiny() -> PretrainConfig:
+    """A 2 M parameter model of 64 px images for two CPU cores: learns to use the second image
+    within minutes.
+    """
+    return PretrainConfig(
+        model=CrocoConfig(
+            image_px=64,
+            patch_px=8,
+            encoder_depth=6,
+            encoder_width=128,
+            encoder_heads=4,
+            decoder_depth=4,
+            decoder_width=128,
+            decoder_heads=4,
+        ),
+        masking=MaskingConfig(ratio=0.75),
+        augment=AugmentConfig(background="grey", swap_share=0.5),
+        loss=LossConfig(background_weight=0.0),
+        loader=LoaderConfig(batch_size=64, num_workers=0),
+        optimizer=OptimizerConfig(base_lr=4e-3, warmup_share=0.1, cosine_stretch=1.0),
+        run=RunConfig(minutes=8.0, log_every=20, evaluate_every=200, checkpoint_every=200),
+    )
+
+
+def croco_v1_base() -> PretrainConfig:
+    """CroCo v1: ViT-B encoder, sine-cosine positions, 120 M parameters; 400 epochs of batch 256."""
+    return PretrainConfig(
+        model=CrocoConfig(positions="sincos"),
+        loader=LoaderConfig(batch_size=256),
+        optimizer=OptimizerConfig(warmup_share=40 / 400, cosine_stretch=800 / 400),
+        run=RunConfig(epochs=400, precision="bfloat16"),
+    )
+
+
+def croco_v2_small() -> PretrainConfig:
+    """CroCo v2 with a ViT-B encoder and the small decoder, 120 M parameters; 125 epochs of batch
+    512.
+    """
+    return _croco_v2(CrocoConfig())
+
+
+def croco_v2_base() -> PretrainConfig:
+    """CroCo v2 with a ViT-B encoder and the base decoder, 200 M parameters; 125 epochs of batch
+    512.
+    """
+    return _croco_v2(CrocoConfig(decoder_depth=12, decoder_width=768, decoder_heads=12))
+
+
+def croco_v2_large() -> PretrainConfig:
+    """CroCo v2 with a ViT-L encoder and the base decoder, 418 M parameters; 125 epochs of batch
+    512.
+    """
+    return _croco_v2(
+        CrocoConfig(
+            encoder_depth=24,
+            encoder_width=1024,
+            encoder_heads=16,
+            decoder_depth=12,
+            decoder_width=768,
+            decoder_heads=12,
+        )
+    )
+
+
+def _croco_v2(model: CrocoConfig) -> PretrainConfig:
+    return PretrainConfig(
+        model=model,
+        loader=LoaderConfig(batch_size=512),
+        optimizer=OptimizerConfig(warmup_share=12 / 125, cosine_stretch=250 / 125),
+        run=RunConfig(epochs=125, precision="bfloat16"),
+    )
+
+
+PRESETS: dict[str, Callable[[], PretrainConfig]] = {
+    preset.__name__: preset
+    for preset in (tiny, croco_v1_base, croco_v2_small, croco_v2_base, croco_v2_large)
+}
