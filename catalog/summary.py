@@ -26,7 +26,7 @@ SUMMARY = """
                FROM pairs WHERE dataset = $dataset GROUP BY kind ORDER BY kind)
     UNION ALL (SELECT 'rejected', count(*)::VARCHAR, rejects.stage || ': ' || reason
                FROM rejects JOIN mined USING (stage, unit)
-               GROUP BY ALL ORDER BY count(*) DESC, reason)
+               GROUP BY rejects.stage, reason ORDER BY count(*) DESC, reason)
     UNION ALL SELECT 'lost', sum(num_failed)::VARCHAR, 'see `python -m mining failures`'
     FROM mined HAVING sum(num_failed) > 0
     UNION ALL (SELECT 'shards', count(*)::VARCHAR,

@@ -8,8 +8,8 @@ from mining.associate import AssociateConfig
 from mining.candidates import CandidateConfig
 from mining.crop import CropConfig
 from mining.detect import DetectConfig
-from mining.identify import IdentifyConfig
 from mining.probe import SplitConfig
+from mining.redundancy import RedundancyConfig
 from mining.score import ScoreConfig
 from mining.segment import SampleConfig
 from mining.track import TrackConfig
@@ -27,6 +27,6 @@ class MiningConfig:
     crop: CropConfig = field(default_factory=CropConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     associate: AssociateConfig = field(default_factory=AssociateConfig)
-    identify: IdentifyConfig = field(default_factory=IdentifyConfig)
+    redundancy: RedundancyConfig = field(default_factory=RedundancyConfig)
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)

@@ -105,7 +105,6 @@ class RayPool:
         import ray
 
         code = str(Path(__file__).resolve().parent.parent)
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         environment = {"PYTHONPATH": os.pathsep.join([code, os.environ.get("PYTHONPATH", "")])}
         local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         ray.init(
@@ -119,6 +118,7 @@ class RayPool:
         self.size = workers or max(1, int(cluster.get("CPU", 1)))
         gpus = cluster.get("GPU", 0.0)
         options = {"num_cpus": 1, "num_gpus": min(1.0, gpus / self.size), "max_restarts": 0}
+        self._idle: list[Any] = []
         self._make: Callable[[], Any] = lambda: ray.remote(**options)(Worker).remote(root, config)
         self._root, self._ray = root, ray
 
@@ -133,7 +133,8 @@ class RayPool:
         depend on the order.
         """
         waiting = [(unit, 1) for unit in reversed(units)]
-        idle = [self._make() for _ in range(min(self.size, len(units)))]
+        idle = self._idle
+        idle += [self._make() for _ in range(min(self.size, len(units)) - len(idle))]
         flying: dict[Any, tuple[WorkUnit, int, Any]] = {}
         while waiting or flying:
             while waiting and idle:
@@ -152,8 +153,6 @@ class RayPool:
                 else:
                     idle.append(actor)
                 yield done
-        for actor in idle:
-            self._ray.kill(actor)
 
     def _give_up(self, unit: WorkUnit, attempt: int, error: Exception) -> Done:
         said = " ".join(str(error).split())[:200]

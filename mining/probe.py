@@ -52,6 +52,7 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
     capture_id = unit.name.scope
     outcome = Outcome()
     tally = Tally(outcome, unit, "probe", "views")
+    calibration = Tally(outcome, unit, "calibrate", "views")
     infos: list[ViewInfo] = []
     for view in capture.views:
         try:
@@ -61,11 +62,7 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
             continue
         tally.keep()
         infos.append(info)
-        camera = view.camera
-        if camera is not None and (problem := _misfit(camera, info)):
-            calibration = Tally(outcome, unit, "calibrate", "views")
-            calibration.fail(view.name, f"the calibration of {view.name} {problem}; it is left out")
-            camera = None
+        camera = _fitted_camera(view, info, calibration)
         outcome.rows["views"].append(
             {
                 "view_id": view_id_of(capture_id, view),
@@ -96,17 +93,21 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
             }
         )
     tally.close()
+    calibration.close()
     return outcome
 
 
-def _misfit(camera: Camera, info: ViewInfo) -> str | None:
-    cx, cy = camera.intrinsics[0, 2], camera.intrinsics[1, 2]
-    if 0 < cx < info.width_px and 0 < cy < info.height_px:
+def _fitted_camera(view: View, info: ViewInfo, tally: Tally) -> Camera | None:
+    """The view's camera for images of their size; None without one, or where the two do not fit."""
+    if view.camera is None:
         return None
-    return (
-        f"puts the principal point at ({cx:.0f}, {cy:.0f}), outside its "
-        f"{info.width_px} x {info.height_px} frames"
-    )
+    try:
+        camera = view.camera.for_images(info.width_px, info.height_px)
+    except ValueError as error:
+        tally.fail(view.name, f"the calibration of {view.name} is left out: {error}")
+        return None
+    tally.keep()
+    return camera
 
 
 def _camera_columns(camera: Camera | None) -> dict[str, object]:

@@ -197,11 +197,10 @@ class _Run:
         views = parts.read_rows(self.root, "views", probed.name)
         reads = tuple(unit.name for unit in segments)
         sections = (
-            config.sample,
             config.crop,
             config.track,
             config.associate,
-            config.identify,
+            config.redundancy,
             config.candidates,
             config.score,
         )
@@ -223,7 +222,9 @@ class _Run:
             stage="pair",
             name=PartName(probed.name.scope, "pair", key),
             dataset=self.dataset,
-            payload=pair.CaptureRows(capture=capture, views=tuple(views)),
+            payload=pair.CaptureRows(
+                capture=capture, views=tuple(views), crop_size_px=config.crop.size_px
+            ),
             reads=reads,
             counted_stage="identify",
             counted="people",

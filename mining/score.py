@@ -25,7 +25,7 @@ CROSS_VIEW_SCORE = """
 # A bell on the logarithm of pose distance, 1 at 0.35 and 0.6 at half or double that, times quality: sharpness that
 # saturates about 100 and the keypoints' confidence.
 CROSS_POSE_SCORE = """
-    exp(-0.5 * pow(ln(greatest(pose_distance, 1e-6) / 0.35) / 0.69, 2))
+    exp(-0.5 * pow(ln((pose_distance + 1e-6) / 0.35) / 0.69, 2))
     * sharpness_min / (sharpness_min + 100.0) * keypoint_confidence_min
 """.strip()
 
@@ -40,7 +40,10 @@ END
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """Bounds of the pairs that are kept, and what terms are made from."""
+    """The expression that ranks pairs, the bounds of those that are kept, and what terms are made
+    from."""
+
+    expression: str = DEFAULT_SCORE  # SQL over the columns of the table `pairs`
 
     min_keypoint_confidence: float = 0.5  # keypoints below it count as not seen
     min_common_keypoints: int = 8  # seen in both crops, for a pose distance

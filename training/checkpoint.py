@@ -80,7 +80,7 @@ def find_checkpoint(url: str) -> str:
 
 
 def read_progress(checkpoint: str) -> Progress:
-    """Read how far a checkpoint's run was. Raises ValueError when it is of another format version."""
+    """Read how far a checkpoint's run was. Raises ValueError for another format version."""
     state = json.loads(storage.read_text(storage.join(checkpoint, "checkpoint.json")))
     version = state.pop("format", None)
     if version != FORMAT:

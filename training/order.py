@@ -81,7 +81,7 @@ def _read_set(mixture: Mixture, number: int, quota: int, seed: int, epoch: int) 
 
 
 def _shuffle_once(samples: Sequence[int], window_shards: int, rng: np.random.Generator) -> Slots:
-    """Each sample of a set once: shards in random order, samples shuffled within windows of shards."""
+    """Each sample of a set once: shards shuffled, samples shuffled within windows of shards."""
     shards = rng.permutation(len(samples))
     windows = []
     for start in range(0, len(shards), window_shards):

@@ -139,9 +139,9 @@ def pretrain(
         if held_out and step % config.run.evaluate_every == 0:
             log.add(held_out_row(model, held_out, config, step))
             show(used, format_held_out(log.rows[-1]))
-        waiting = time.perf_counter()
+        began = time.perf_counter()
         batch = next(batches).to(device)
-        window.waited_s += time.perf_counter() - waiting
+        waited_s = time.perf_counter() - began
 
         rate = learning_rate(config.optimizer, len(batch.metas), used)
         set_learning_rate(optimizer, rate)
@@ -152,8 +152,9 @@ def pretrain(
         losses.total.backward()
         optimizer.step()
         step += 1
-        window.add(losses, len(batch.metas))
-        elapsed_s = earlier_s + time.perf_counter() - started
+        now = time.perf_counter()
+        window.add(losses, len(batch.metas), waited_s, now - began)
+        elapsed_s = earlier_s + now - started
         used = used_share(config.run, step, elapsed_s, loader.num_batches)
 
         log.add_damaged(step, loader.damaged)

@@ -3,7 +3,6 @@ for people.
 """
 
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,17 +47,18 @@ class Window:
     losses: list[Losses] = field(default_factory=list)
     pairs: int = 0
     waited_s: float = 0.0  # for data
-    started: float = field(default_factory=time.perf_counter)
+    elapsed_s: float = 0.0  # in the steps, waiting included
 
-    def add(self, losses: Losses, pairs: int) -> None:
-        """Take up a step's losses; they stay on the device until the window ends."""
+    def add(self, losses: Losses, pairs: int, waited_s: float, elapsed_s: float) -> None:
+        """Take up a step; its losses stay on the device until the window ends."""
         kept = {kind: value.detach() for kind, value in losses.by_kind.items()}
         self.losses.append(Losses(losses.total.detach(), kept))
         self.pairs += pairs
+        self.waited_s += waited_s
+        self.elapsed_s += elapsed_s
 
     def figures(self) -> dict[str, Any]:
         """Mean losses (of the steps that had such pairs) and rates; None for what was not there."""
-        elapsed_s = time.perf_counter() - self.started
         kinds = self.losses[0].by_kind
         means = {
             f"loss_{kind}": _mean([step.by_kind[kind] for step in self.losses]) for kind in kinds
@@ -66,8 +66,8 @@ class Window:
         return {
             "loss": _mean([step.total for step in self.losses]),
             **means,
-            "pairs_per_s": self.pairs / elapsed_s,
-            "data_wait_share": self.waited_s / elapsed_s,
+            "pairs_per_s": self.pairs / self.elapsed_s,
+            "data_wait_share": self.waited_s / self.elapsed_s,
         }
 
 
@@ -98,7 +98,8 @@ def describe_bad_loss(loss: float, step: int, batch: PairBatch) -> str:
     samples = "; ".join(
         f"{i} in {place}" for i, place in zip(batch.pair_ids, batch.places, strict=True)
     )
-    return f"the loss of step {step} is {loss}: lower optimizer.base_lr, or look at its samples: {samples}"
+    advice = "lower optimizer.base_lr, or look at its samples"
+    return f"the loss of step {step} is {loss}: {advice}: {samples}"
 
 
 def _mean(values: list[Tensor]) -> float | None:

@@ -4,9 +4,11 @@ Ours (`calibration.toml`) has one table per camera, named like its video or fold
 
     [cameras.cam01]
     intrinsics = [[1200.0, 0.0, 640.0], [0.0, 1200.0, 360.0], [0.0, 0.0, 1.0]]   # pixels
-    distortion = [0.0, 0.0, 0.0, 0.0, 0.0]                                       # OpenCV, optional
-world_from_cam = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -3], [0, 0, 0, 1]]   # metres; x right, y
-down, z ahead
+    world_from_cam = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -3], [0, 0, 0, 1]]   # metres
+    distortion = [0.0, 0.0, 0.0, 0.0, 0.0]   # OpenCV's k1, k2, p1, p2, k3; optional
+    size_px = [1280, 720]   # of the images it was calibrated with; optional
+
+The camera's axes are OpenCV's: x to the right, y down, z ahead.
 """
 
 import tomllib
@@ -77,10 +79,14 @@ def _camera(name: str, table: Any) -> Camera:
             raise ValueError(
                 f"cameras.{name}.distortion has {len(distortion)} numbers, not 4, 5, 8, 12 or 14"
             )
+    size_px = table.get("size_px")
+    if size_px is not None and (len(size_px) != 2 or not all(isinstance(s, int) for s in size_px)):
+        raise ValueError(f"cameras.{name}.size_px must be [width, height]")
     return Camera(
         intrinsics=_matrix(name, table, "intrinsics", (3, 3)),
         world_from_cam=world_from_cam,
         distortion=distortion,
+        size_px=tuple(size_px) if size_px else None,
     )
 
 

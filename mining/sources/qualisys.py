@@ -8,7 +8,6 @@ known by its `serial`, which for video cameras is free text: in Pose2Sim's demos
 """
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,36 +15,9 @@ from mining.cameras import Camera
 
 SUBPIXELS = 64.0  # the file's units for one pixel
 ROTATION_TOLERANCE = 1e-3  # how far rows may be from orthonormal; the format keeps six digits or more
-CROP_TOLERANCE = 0.02  # share of a side that a codec may cut off (1088 becomes 1080) without scaling
 
 
-@dataclass(frozen=True, kw_only=True)
-class QualisysCamera:
-    """One camera of the file: its serial, the image size that it was calibrated for, and the camera in metres."""
-
-    serial: str
-    width_px: int
-    height_px: int
-    camera: Camera
-
-    def for_images(self, width_px: int, height_px: int) -> Camera:
-        """Return the camera for images of this size: the same where a codec cut off a few columns or rows at the
-        right or bottom, scaled where both sides are scaled alike.
-
-        Raises ValueError where the images have another shape than the calibration.
-        """
-        scale_x, scale_y = width_px / self.width_px, height_px / self.height_px
-        if all(1 - CROP_TOLERANCE <= scale <= 1 for scale in (scale_x, scale_y)):
-            return self.camera
-        if abs(scale_x / scale_y - 1) > CROP_TOLERANCE:
-            raise ValueError(
-                f"camera {self.serial!r} was calibrated at {self.width_px} x {self.height_px} px, its images are "
-                f"{width_px} x {height_px} px: give images as calibrated, or scaled alike in both directions")
-        intrinsics = np.diag([scale_x, scale_y, 1.0]) @ self.camera.intrinsics
-        return replace(self.camera, intrinsics=intrinsics)
-
-
-def read_qca(text: str) -> dict[str, QualisysCamera]:
+def read_qca(text: str) -> dict[str, Camera]:
     """Read every active camera of a calibration file, by serial, in the file's order.
 
     Raises ValueError, in one sentence, for text that is not such a file, for missing or bad numbers, for cameras that
@@ -59,7 +31,7 @@ def read_qca(text: str) -> dict[str, QualisysCamera]:
         raise ValueError(f"not a Qualisys calibration: {error} (expected XML, as in Calib.qca.txt)") from None
     if root.tag != "calibration" or root.find("cameras/camera") is None:
         raise ValueError(f"not a Qualisys calibration: expected <calibration> with <cameras>, got <{root.tag}>")
-    cameras: dict[str, QualisysCamera] = {}
+    cameras: dict[str, Camera] = {}
     for element in root.iterfind("cameras/camera"):
         if element.get("active", "1") == "0":
             continue
@@ -72,7 +44,7 @@ def read_qca(text: str) -> dict[str, QualisysCamera]:
     return cameras
 
 
-def _read_camera(element: ElementTree.Element, serial: str) -> QualisysCamera:
+def _read_camera(element: ElementTree.Element, serial: str) -> Camera:
     if float(element.get("viewrotation", "0")) != 0:
         raise ValueError(f"calibration of camera {serial!r}: rotated views are not read, export with viewrotation 0")
     view = element.find("fov_video_max")
@@ -96,10 +68,12 @@ def _read_camera(element: ElementTree.Element, serial: str) -> QualisysCamera:
     world_from_cam[:3, 3] = centre_mm / 1000.0
     intrinsics = np.array([
         [focal_x, skew / SUBPIXELS, centre_x - left + 0.5], [0, focal_y, centre_y - top + 0.5], [0, 0, 1]])
-    return QualisysCamera(
-        serial=serial, width_px=int(right - left) + 1, height_px=int(bottom - top) + 1,
-        camera=Camera(
-            intrinsics=intrinsics, world_from_cam=world_from_cam, distortion=np.array(distortion, dtype=np.float64)))
+    return Camera(
+        intrinsics=intrinsics,
+        world_from_cam=world_from_cam,
+        distortion=np.array(distortion, dtype=np.float64),
+        size_px=(int(right - left) + 1, int(bottom - top) + 1),
+    )
 
 
 def _numbers(element: ElementTree.Element | None, serial: str, name: str, *keys: str) -> list[float]:

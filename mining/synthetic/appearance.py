@@ -57,7 +57,7 @@ def random_look(rng: np.random.Generator) -> tuple[Look, list[Pattern]]:
     look.hairline = float(rng.uniform(0.59, 0.625)) if rng.random() > 0.06 else 1.0
     look.hair_slope = float(rng.uniform(0.72, 0.98))
     look.hair_back = float(rng.choice([0.57, 0.5, 0.4]))
-    look.collar = float(rng.uniform(0.455, 0.49))
+    look.collar = float(rng.uniform(0.43, 0.49))
     look.sleeve = float(rng.choice([0.03, 0.12, 0.2, 0.34, 0.49, 0.5]))
     look.other_sleeve = look.sleeve
     look.waist = float(rng.uniform(0.0, 0.12))
@@ -102,29 +102,29 @@ def random_light(rng: np.random.Generator) -> Light:
     light.direction = (
         float(np.cos(azimuth) * np.cos(height)), float(np.sin(azimuth) * np.cos(height)), float(np.sin(height))
     )  # fmt: skip
-    light.ambient = float(rng.uniform(0.4, 0.65))
-    light.strength = float(rng.uniform(0.4, 0.7))
+    light.ambient = float(rng.uniform(0.45, 0.62))
+    light.strength = float(rng.uniform(0.4, 0.65))
     light.tint = tuple(rng.uniform(0.88, 1.06, 3).tolist())
     return light
 
 
 def random_wall(rng: np.random.Generator, width_px: int, height_px: int) -> NDArray[np.float32]:
     """A smooth random wall (H, W, 3): a gradient, three octaves of noise, and a few soft-edged panels."""
-    first, second = rng.uniform(0.1, 0.95, 3), rng.uniform(0.1, 0.95, 3)
+    first, second = (_cloth(rng, float(rng.random()), 0.6) for _ in range(2))
     wall = np.zeros((height_px, width_px, 3), np.float32)
     for cells, strength in ((3, 0.32), (7, 0.16), (18, 0.07)):
         grid = rng.normal(scale=strength, size=(cells, cells, 3)).astype(np.float32)
-        grid = grid * 0.5 + grid.mean(axis=2, keepdims=True)
+        grid = grid * 0.35 + grid.mean(axis=2, keepdims=True)
         wall += cv2.resize(grid, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
     wall *= np.float32(rng.uniform(0.3, 1.2))
     share = np.linspace(0.0, 1.0, height_px, dtype=np.float32)[:, None, None]
-    wall += first.astype(np.float32) * (1.0 - share) + second.astype(np.float32) * share
+    wall += np.float32(first) * (1.0 - share) + np.float32(second) * share
     for _ in range(int(rng.integers(0, 5))):
         x0, y0 = rng.uniform(-0.2, 0.9, 2) * (width_px, height_px)
         size = rng.uniform(0.08, 0.4, 2) * (width_px, height_px)
         panel = np.array([[x0, y0], [x0 + size[0], y0], [x0 + size[0], y0 + size[1]], [x0, y0 + size[1]]])
         panel += rng.normal(scale=0.03 * width_px, size=(4, 2))
-        cv2.fillConvexPoly(wall, panel.round().astype(np.int32), rng.uniform(0.05, 0.95, 3).tolist(), cv2.LINE_AA)
+        cv2.fillConvexPoly(wall, panel.round().astype(np.int32), _cloth(rng, float(rng.random()), 0.7))
     return np.clip(wall, 0.02, 1.0)
 
 

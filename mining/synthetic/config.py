@@ -28,8 +28,8 @@ class SyntheticConfig:
     min_fov_deg: float = 28.0  # field of view across the image's shorter side
     max_fov_deg: float = 55.0
     max_camera_height_m: float = 2.4
-    min_fill: float = 0.65  # how much of the image the scene's extent takes: 1 touches the edges
-    max_fill: float = 0.95
+    min_fill: float = 0.8  # how much of the image the scene's extent takes: 1 touches the edges
+    max_fill: float = 1.0
 
     def __post_init__(self) -> None:
         """Raise ValueError, naming the field, for values that nothing can be rendered from."""

@@ -10,6 +10,7 @@ SHIRT, SLEEVES, TROUSERS, SHOES = range(4)  # rows of a person's patterns
 
 FAR_M = wp.constant(1000.0)
 BACKGROUND = wp.constant(-1)
+EDGE_M = wp.constant(0.03)  # neighbouring pixels that differ more in depth show different surfaces
 
 
 @wp.struct
@@ -116,7 +117,7 @@ def body_colour(  # type: ignore[no-untyped-def]
             sleeve = look.other_sleeve
         if arm < sleeve:
             colour = pattern_colour(patterns[4 * person + 1], p)
-    elif p[2] > look.collar + 0.25 * wp.max(-p[1], 0.0):
+    elif p[2] > 0.53 or (p[2] > look.collar and side < 0.07):
         front = -p[1]
         hairline = look.hairline + look.hair_slope * front
         if front < 0.0:
@@ -172,20 +173,36 @@ def vertex_normals_kernel(
     normals[i] = wp.normalize(total)
 
 
+@wp.func
+def where_on_plane(a: wp.vec3, b: wp.vec3, c: wp.vec3, start: wp.vec3, ray: wp.vec3):  # type: ignore[no-untyped-def]
+    """Where a ray meets a triangle's plane, as the weights of its first two corners (they may be outside 0 to 1)."""
+    normal = wp.cross(a - c, b - c)
+    along = wp.dot(normal, ray)
+    on_plane = start + ray * (wp.dot(normal, c - start) / along) - c
+    area = wp.dot(normal, normal)
+    return wp.vec2(wp.dot(wp.cross(on_plane, b - c), normal) / area, wp.dot(wp.cross(a - c, on_plane), normal) / area)
+
+
 @wp.kernel
 def cast_kernel(
     mesh: wp.uint64,
     lens: Lens,
+    left: int,
+    top: int,
     hit_face: wp.array2d(dtype=int),
-    hit_uv: wp.array2d(dtype=wp.vec2),
+    hit: wp.array2d(dtype=wp.vec3),
 ):
-    """The face seen through every pixel's centre (-1: none) and where on it."""
-    y, x = wp.tid()
+    """The face seen through each pixel's centre, where on it and how far: weights of two corners, metres.
+
+    Runs over the rectangle of pixels, from (left, top), outside of which nobody is.
+    """
+    row, column = wp.tid()
+    y = top + row
+    x = left + column
     query = wp.mesh_query_ray(mesh, lens.position, pixel_ray(lens, float(x) + 0.5, float(y) + 0.5), FAR_M)
-    hit_face[y, x] = BACKGROUND
     if query.result:
         hit_face[y, x] = query.face
-        hit_uv[y, x] = wp.vec2(query.u, query.v)
+        hit[y, x] = wp.vec3(query.u, query.v, query.t)
 
 
 @wp.kernel
@@ -209,6 +226,7 @@ def shade_kernel(
     lens: Lens,
     light: Light,
     faces: wp.array2d(dtype=int),
+    vertices: wp.array(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),
     reference: wp.array(dtype=wp.vec3),
     arm_and_eye: wp.array(dtype=wp.vec2),
@@ -218,16 +236,21 @@ def shade_kernel(
     floor_share: float,
     wall: wp.array2d(dtype=wp.vec3),
     hit_face: wp.array2d(dtype=int),
-    hit_uv: wp.array2d(dtype=wp.vec2),
+    hit: wp.array2d(dtype=wp.vec3),
     image: wp.array2d(dtype=wp.vec3),
 ):
     """Colour every pixel from 0 to 1."""
     y, x = wp.tid()
     near_person = bool(False)
+    at_edge = bool(hit_face[y, x] < 0)
     for row in range(wp.max(y - 1, 0), wp.min(y + 2, hit_face.shape[0])):
         for column in range(wp.max(x - 1, 0), wp.min(x + 2, hit_face.shape[1])):
             if hit_face[row, column] >= 0:
                 near_person = True
+                if wp.abs(hit[row, column][2] - hit[y, x][2]) > EDGE_M:
+                    at_edge = True
+            else:
+                at_edge = True
 
     behind = wall[y, x]
     ray = pixel_ray(lens, float(x) + 0.5, float(y) + 0.5)
@@ -255,17 +278,32 @@ def shade_kernel(
     total = wp.vec3(0.0, 0.0, 0.0)
     for sample in range(4):
         face = hit_face[y, x]
-        u = hit_uv[y, x][0]
-        v = hit_uv[y, x][1]
+        u = hit[y, x][0]
+        v = hit[y, x][1]
         if sample > 0:
             angle = 2.0944 * float(sample) + 0.4
             ray = pixel_ray(lens, float(x) + 0.5 + 0.36 * wp.cos(angle), float(y) + 0.5 + 0.36 * wp.sin(angle))
-            query = wp.mesh_query_ray(mesh, lens.position, ray, FAR_M)
-            face = BACKGROUND
-            if query.result:
-                face = query.face
-                u = query.u
-                v = query.v
+            if at_edge:
+                query = wp.mesh_query_ray(mesh, lens.position, ray, FAR_M)
+                face = BACKGROUND
+                if query.result:
+                    face = query.face
+                    u = query.u
+                    v = query.v
+            else:
+                # Inside a surface the centre's triangle goes on far enough: no other ray is cast.
+                person = face // faces_each
+                base = person * vertices_each
+                uv = where_on_plane(
+                    vertices[base + faces[face - person * faces_each, 0]],
+                    vertices[base + faces[face - person * faces_each, 1]],
+                    vertices[base + faces[face - person * faces_each, 2]],
+                    lens.position,
+                    ray,
+                )
+                if wp.abs(uv[0] - 0.5) < 2.0 and wp.abs(uv[1] - 0.5) < 2.0:
+                    u = uv[0]
+                    v = uv[1]
         colour = behind
         if face >= 0:
             w = 1.0 - u - v

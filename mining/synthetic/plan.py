@@ -83,17 +83,13 @@ class Plan:
         )
 
     def _reach_world(self) -> Array:
-        """Points (N, 3) around everybody, for the cameras to frame: upright cylinders, tall and wide as each pose is."""
+        """Points (N, 3) that surround everybody over time, for the cameras to frame."""
         frames = sorted(set(np.linspace(0, self.config.num_frames - 1, LOOKED_AT).round().astype(int).tolist()))
-        circle = np.linspace(0, 2 * np.pi, 8, endpoint=False)
         points = []
         for person, shape in enumerate(self.shapes):
             for frame in frames:
                 pose, world_from_body = self.state(person, frame)
-                top_m, radius_m = _extent_m(pose, stature_m(shape))
-                for height_m in (0.0, top_m):
-                    ring = np.stack([np.cos(circle) * radius_m, np.sin(circle) * radius_m, np.full(8, height_m)], axis=1)
-                    points.append(ring + world_from_body[:3, 3])
+                points.append(_stick_figure_m(pose, stature_m(shape)) @ world_from_body[:3, :3].T + world_from_body[:3, 3])
         return np.concatenate(points)
 
 
@@ -115,23 +111,28 @@ def _random_shape(rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def _extent_m(pose: Pose, stature: float) -> tuple[float, float]:
-    """About how high and how far sidewards a posed body reaches, in metres: a stick figure of usual proportions."""
+def _stick_figure_m(pose: Pose, stature: float) -> Array:
+    """About where feet, head and hands of a posed body are, with a margin: points (N, 3) in the body frame, z from 0."""
     angle = dict(zip(ANGLES, np.radians(pose), strict=True))
-    hip, outwards = 0.0, 0.0
-    for side in ("left", "right"):
+    lean, twist = angle["pelvis_forward"] + angle["spine_forward"], angle["spine_twist"]
+    up = np.array([0.0, -np.sin(lean), np.cos(lean)])
+    ahead = np.array([np.sin(twist), -np.cos(twist), 0.0])
+    points = [0.3 * up, 0.5 * up + 0.08 * ahead]
+    for side, sign in (("left", 1.0), ("right", -1.0)):
         thigh = angle[f"{side}_hip_forward"] - angle["pelvis_forward"]
         shank = thigh - angle[f"{side}_knee"]
-        hip = max(hip, 0.25 * np.cos(thigh) + 0.26 * np.cos(shank))
-        outwards = max(outwards, abs(0.25 * np.sin(thigh)), abs(0.25 * np.sin(thigh) + 0.26 * np.sin(shank)))
-    lean = angle["pelvis_forward"] + angle["spine_forward"]
-    shoulder, forward = hip + 0.3 * np.cos(lean), 0.3 * np.sin(lean)
-    top, outwards = shoulder + 0.2 * np.cos(lean), max(outwards, forward + 0.2 * np.sin(lean), 0.14)
-    for side in ("left", "right"):
-        raised = angle[f"{side}_arm_raise"]
-        top = max(top, shoulder - 0.42 * np.cos(raised) * np.cos(lean))
-        outwards = max(outwards, 0.1 + 0.34 * np.sin(raised))
-    return stature * top, stature * outwards
+        aside = sign * np.array([np.cos(twist), np.sin(twist), 0.0])
+        knee = np.array([sign * 0.1, -0.24 * np.sin(thigh), -0.24 * np.cos(thigh)])
+        ankle = knee + [sign * 0.24 * np.sin(angle[f"{side}_hip_spread"]), -0.25 * np.sin(shank), -0.25 * np.cos(shank)]
+        raised, forward = angle[f"{side}_arm_raise"], angle[f"{side}_arm_forward"]
+        aim = np.sin(raised) * (np.cos(forward) * aside + np.sin(forward) * ahead) - np.cos(raised) * up
+        shoulder = 0.3 * up + 0.1 * aside
+        bent = angle[f"{side}_elbow"] / np.pi
+        points += [knee, ankle, ankle + [0.0, -0.09, -0.03], shoulder, shoulder + (0.43 - 0.3 * bent) * aim]
+    figure = np.array(points) * stature
+    figure[:, 2] -= figure[:, 2].min()
+    margin = 0.05 * stature
+    return np.concatenate([figure + np.eye(3)[axis] * margin * way for axis in range(2) for way in (-1, 1)])
 
 
 def _standing_at(x: float, y: float, heading_rad: float) -> Array:

@@ -30,10 +30,14 @@ class Topology:
 
 @dataclass(frozen=True)
 class PosedMesh:
-    """The people of one instant as one mesh with a BVH: face // F and vertex // V name the person."""
+    """The people of one instant as one mesh with a BVH: face // F and vertex // V name the person.
+
+    `corners_world` (N, 3) are vertices at the ends of the bodies, as seen from any side: everything lies between them.
+    """
 
     mesh: Any
     normals: Any
+    corners_world: NDArray[np.float64]
 
 
 @cache
@@ -100,18 +104,24 @@ def draw(
     device = device_name()
     height, width = wall.shape[:2]
     lens = _lens(camera)
-    hit_face = wp.empty((height, width), dtype=int, device=device)
-    hit_uv = wp.empty((height, width), dtype=wp.vec2, device=device)
+    hit_face = wp.full((height, width), -1, dtype=int, device=device)
+    hit = wp.zeros((height, width), dtype=wp.vec3, device=device)
     image = wp.empty((height, width), dtype=wp.vec3, device=device)
+    left, top, right, bottom = _rectangle_of(camera, posed.corners_world, width, height)
     wp.launch(
-        kernels.cast_kernel, dim=(height, width), inputs=[posed.mesh.id, lens], outputs=[hit_face, hit_uv], device=device
+        kernels.cast_kernel,
+        dim=(bottom - top, right - left),
+        inputs=[posed.mesh.id, lens, left, top],
+        outputs=[hit_face, hit],
+        device=device,
     )
     wp.launch(
         kernels.shade_kernel,
         dim=(height, width),
         inputs=[
-            posed.mesh.id, lens, light, topology.faces, posed.normals, topology.reference, topology.arm_and_eye,
-            looks, patterns, floor_pattern, floor_share, wp.array(wall, dtype=wp.vec3, device=device), hit_face, hit_uv,
+            posed.mesh.id, lens, light, topology.faces, posed.mesh.points, posed.normals, topology.reference,
+            topology.arm_and_eye, looks, patterns, floor_pattern, floor_share,
+            wp.array(wall, dtype=wp.vec3, device=device), hit_face, hit,
         ],
         outputs=[image],
         device=device,

@@ -1,0 +1,142 @@
+"""Terms are the truth of a synthetic scene, bounds reject with a reason, and DuckDB ranks as the formulas say."""
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pytest
+
+from catalog.schemas import PAIRS
+from mining.score import DEFAULT_SCORE, CropFacts, ScoreConfig, pair_terms, reject_reason
+from tests.skeletons import boxes_around, detect, ring_of_cameras, walk
+
+CONFIG = ScoreConfig()
+
+
+def crop_of(camera, joints, name="a", view=0, time_s=0.0, phash="0" * 16, sharpness=100.0):
+    keypoints = detect(camera, joints[None], np.random.default_rng(0), noise_px=0.0)
+    return CropFacts(crop_id=name, view=view, time_s=time_s, keypoints_px=keypoints[0],
+                     box_px=boxes_around(keypoints)[0], sharpness=sharpness, phash=phash)
+
+
+@pytest.fixture
+def cross_view():
+    cameras = ring_of_cameras(6, height_m=1.0)
+    joints = walk(np.zeros(1))[0]
+    a = crop_of(cameras[0], joints)
+    b = crop_of(cameras[1], joints, "b", view=1, phash="0" * 14 + "ff", sharpness=40.0)
+    return pair_terms("cross_view", a, b, CONFIG, camera_a=cameras[0], camera_b=cameras[1],
+                      joints_a=joints, joints_b=joints)
+
+
+@pytest.fixture
+def cross_pose():
+    camera = ring_of_cameras(1, height_m=1.0)[0]
+    before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.2, 0.5))
+    a, b = crop_of(camera, before), crop_of(camera, after, "b", time_s=0.4, phash="f" * 16)
+    return pair_terms("cross_pose", a, b, CONFIG, camera_a=camera, camera_b=camera,
+                      joints_a=before, joints_b=after)
+
+
+def score(terms):
+    """The default expression's value for one pair, by DuckDB over a table with the types of `pairs`."""
+    types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
+    columns = [column for column in PAIRS.columns if column.name in terms]
+    values = ", ".join(f"CAST(? AS {types[str(column.type)]}) AS {column.name}" for column in columns)
+    query = f"SELECT {DEFAULT_SCORE} FROM (SELECT {values})"
+    return duckdb.execute(query, [terms[column.name] for column in columns]).fetchone()[0]
+
+
+def test_every_term_is_a_column_of_pairs(cross_view):
+    identity = {"pair_id", "part", "dataset", "capture_id", "identity_id", "crop_a", "crop_b", "score", "split"}
+    assert set(cross_view) == {column.name for column in PAIRS.columns} - identity
+
+
+def test_terms_of_a_cross_view_pair(cross_view):
+    assert cross_view["view_angle_deg"] == pytest.approx(60, abs=1.5)
+    assert cross_view["covisibility"] == pytest.approx(0.5, abs=0.02)
+    assert cross_view["time_gap_s"] == 0 and cross_view["pose_distance"] is None
+    assert cross_view["sharpness_min"] == 40 and cross_view["phash_distance"] == 8
+    assert cross_view["keypoint_confidence_min"] == pytest.approx(0.9)
+    assert 0.5 < cross_view["scale_ratio"] <= 1
+    assert reject_reason(cross_view, CONFIG) is None
+
+
+def test_terms_of_a_cross_pose_pair(cross_pose):
+    assert 0 < cross_pose["view_angle_deg"] < 10
+    assert cross_pose["time_gap_s"] == pytest.approx(0.4)
+    assert 0.1 < cross_pose["pose_distance"] < 0.5
+    assert reject_reason(cross_pose, CONFIG) is None
+
+
+def test_without_calibration_poses_are_compared_in_the_image():
+    camera = ring_of_cameras(1)[0]
+    before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.0, 0.5))
+    terms = pair_terms("cross_pose", crop_of(camera, before), crop_of(camera, after), CONFIG)
+    assert terms["view_angle_deg"] is None and terms["pose_distance"] > 0.05
+    assert terms["covisibility"] == 1
+
+
+def test_terms_are_the_same_either_way(cross_pose):
+    camera = ring_of_cameras(1, height_m=1.0)[0]
+    before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.2, 0.5))
+    a, b = crop_of(camera, before), crop_of(camera, after, "b", time_s=0.4, phash="f" * 16)
+    swapped = pair_terms("cross_pose", b, a, CONFIG, camera_a=camera, camera_b=camera,
+                         joints_a=after, joints_b=before)
+    assert swapped == pytest.approx(cross_pose)
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"phash_distance": 1}, "near_identical"), ({"view_angle_deg": 5.0}, "view_angle"),
+    ({"view_angle_deg": 120.0}, "view_angle"), ({"view_angle_deg": None}, "view_angle_unknown"),
+    ({"covisibility": 0.1}, "covisibility"), ({"scale_ratio": 0.1}, "scale"),
+    ({"sharpness_min": 1.0}, "blurred"), ({"keypoint_confidence_min": 0.1}, "keypoints"),
+    ({"sharpness_min": float("nan")}, "blurred"),
+])
+def test_bounds_of_cross_view_pairs(cross_view, change, reason):
+    found = reject_reason(cross_view | change, CONFIG)
+    assert found is not None and found[0] == reason and found[1]
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"pose_distance": 0.01}, "same_pose"), ({"pose_distance": 0.95}, "pose_too_far"),
+    ({"pose_distance": None}, "pose_unknown"), ({"time_gap_s": 60.0}, "time_gap"),
+    ({"view_angle_deg": 150.0}, "view_angle"),
+])
+def test_bounds_of_cross_pose_pairs(cross_pose, change, reason):
+    found = reject_reason(cross_pose | change, CONFIG)
+    assert found is not None and found[0] == reason
+
+
+def test_bounds_are_parameters(cross_view, cross_pose):
+    unknown = cross_view | {"view_angle_deg": None}
+    assert reject_reason(unknown, replace(CONFIG, require_view_angle=False)) is None
+    assert reject_reason(cross_pose | {"view_angle_deg": None}, CONFIG) is None
+    assert reject_reason(cross_pose, replace(CONFIG, min_pose_distance=0.6)) is not None
+
+
+def test_the_cross_view_score_peaks_at_sixty_degrees_and_ends_at_ninety(cross_view):
+    angles = np.arange(0, 181, 5.0)
+    scores = [score(cross_view | {"view_angle_deg": angle, "covisibility": 1.0}) for angle in angles]
+    cosine = np.cos(np.radians(angles))
+    np.testing.assert_allclose(scores, np.where(angles > 90, 0, 4 * cosine * (1 - cosine)), atol=1e-9)
+    assert angles[int(np.argmax(scores))] == 60 and max(scores) == pytest.approx(1)
+    assert score(cross_view | {"view_angle_deg": 60.0, "covisibility": 0.4}) == pytest.approx(0.4)
+
+
+def test_the_cross_pose_score_is_a_band(cross_pose):
+    distances = np.array([0.0, 0.02, 0.1, 0.35, 0.7, 1.0])
+    scores = [score(cross_pose | {"pose_distance": distance}) for distance in distances]
+    assert int(np.argmax(scores)) == 3
+    assert scores[0] < scores[1] < scores[2] < scores[3] > scores[4] > scores[5] > 0
+    assert scores[3] == pytest.approx(0.5 * 0.9)  # sharpness at its half, confidence 0.9
+
+
+def test_quality_raises_the_cross_pose_score(cross_pose):
+    for term, better in (("sharpness_min", 400.0), ("keypoint_confidence_min", 1.0)):
+        assert score(cross_pose | {term: better}) > score(cross_pose)
+
+
+def test_unknown_terms_score_nothing(cross_view, cross_pose):
+    assert score(cross_view | {"view_angle_deg": None}) == 0
+    assert score(cross_pose | {"pose_distance": None}) == 0
