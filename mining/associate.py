@@ -3,12 +3,11 @@
 A set of tracks fits when all of them, triangulated together, reproject close to what was detected. A time that n
 views see gives 2n measurements for 3 unknowns, so 2n - 3 constraints: a set scores its constraints times how far its
 error stays below the gate. That is why three views that agree beat two that agree by chance, as any two people do
-that share an epipolar plane. Sets are grown from every pair of tracks that fits, then picked best first. Every rival
-set is then forced in turn: where the picks that follow are nearly as good, the tracks that would change company are
-rejected.
+that share an epipolar plane. `mining/packing.py` picks the best sets; where another choice is nearly as good, the
+tracks that it would move to other company are rejected.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from mining.cameras import Camera, triangulate
 from mining.instants import group_instants
+from mining.packing import Members, components, pack
 
 Array = NDArray[np.float64]
-TrackSet = frozenset[int]
 
 NUM_JOINTS = 17
 
@@ -39,7 +38,7 @@ class AssociateConfig:
     min_body_radius_m: float = 0.1  # root mean square distance of joints from their mean: a crouching child ...
     max_body_radius_m: float = 1.2  # ... and more than any adult
     ambiguity_margin: float = 0.2  # share of score by which a choice must beat its best rival
-    max_times_scored: int = 100  # evenly spread; bounds the cost of long tracks
+    max_times_scored: int = 30  # evenly spread; bounds the cost of long tracks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +74,6 @@ class Association:
     rejects: dict[int, tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class _Fit:
-    score: float  # constraints explained; 0 when the set does not fit
-    error: float
-
-
 def associate(
     tracks: Sequence[Track], cameras: Sequence[Camera | None], config: AssociateConfig
 ) -> Association:
@@ -91,10 +84,10 @@ def associate(
     agrees with an identity for only a part of its time.
     """
     fits = _Fits(tracks, cameras, config)
-    chosen: list[TrackSet] = []
+    chosen: list[Members] = []
     rejects: dict[int, tuple[str, str]] = {}
-    for component in fits.components():
-        best, rivals = _choose(component, fits, config.ambiguity_margin)
+    for component in components(fits.pairs):
+        best, rivals = pack(component, fits, config.ambiguity_margin)
         for moved, share in rivals:
             for track in sorted(moved):
                 rejects.setdefault(track, ("ambiguous", f"another choice scores {share:.2f} of the best"))
@@ -148,36 +141,34 @@ class _Fits:
     ) -> None:
         self.tracks, self.cameras, self.config = tracks, cameras, config
         _, self.places = group_instants([track.times_s for track in tracks], config.max_sync_error_s)
-        self.known: dict[TrackSet, _Fit] = {}
+        self.known: dict[Members, float] = {}
+        self.conflicts = np.zeros((len(tracks), len(tracks)), np.bool_)
+        for i, j in combinations(range(len(tracks)), 2):
+            if tracks[i].view == tracks[j].view and np.intersect1d(self.places[i], self.places[j]).size:
+                self.conflicts[i, j] = self.conflicts[j, i] = True
         usable = [i for i, track in enumerate(tracks) if cameras[track.view] is not None]
         pairs = [frozenset(pair) for pair in combinations(usable, 2)]
-        self.pairs = [pair for pair in pairs if self.separate(pair) and self.of(pair).score > 0]
+        self.pairs = [pair for pair in pairs if self.allowed(pair) and self.score(pair) > 0]
 
-    def separate(self, members: TrackSet) -> bool:
+    def allowed(self, members: Members) -> bool:
         """Whether no two tracks of one view share a time."""
-        return all(
-            self.tracks[i].view != self.tracks[j].view
-            or not np.intersect1d(self.places[i], self.places[j]).size
-            for i, j in combinations(sorted(members), 2))
+        return not self.conflicts[np.ix_(list(members), list(members))].any()
 
-    def of(self, members: TrackSet) -> _Fit:
-        """Fit a set that is `separate`."""
+    def score(self, members: Members) -> float:
+        """Constraints that an allowed set explains, each weighed by how far its error stays below the gate."""
         if members not in self.known:
-            order = sorted(members)
-            errors, num_views = self._errors(order)
-            times = np.isfinite(errors).sum(axis=1) + np.isinf(errors).sum(axis=1)
-            worst_times = [_quantile(row, self.config.error_quantile) for row in errors]
-            worst = max(worst_times)
-            enough = bool((times >= self.config.min_common_times).all())
-            constraints = float(np.clip(2 * num_views - 3, 0, None).sum())
-            fits = enough and worst < self.config.max_error
-            score = constraints * (1 - float(np.mean(worst_times)) / self.config.max_error) if fits else 0.0
-            self.known[members] = _Fit(score, worst)
+            config = self.config
+            errors, num_constraints = self._errors(sorted(members))
+            enough = ((~np.isnan(errors)).sum(axis=1) >= config.min_common_times).all()
+            track_errors = [_quantile(row, config.error_quantile) for row in errors]
+            fits = enough and max(track_errors) < config.max_error
+            weight = 1 - float(np.mean(track_errors)) / config.max_error if fits else 0.0
+            self.known[members] = num_constraints * weight
         return self.known[members]
 
-    def agreement(self, track: int, others: TrackSet) -> float:
+    def agreement(self, track: int, others: Members) -> float:
         """Share of the times that a track has in common with others at which it agrees with them; 0 without any."""
-        if self.cameras[self.tracks[track].view] is None or not self.separate(others | {track}):
+        if self.cameras[self.tracks[track].view] is None or not self.allowed(others | {track}):
             return 0.0
         order = sorted(others | {track})
         errors = self._errors(order)[0][order.index(track)]
@@ -186,109 +177,37 @@ class _Fits:
             return 0.0
         return float(np.mean(errors < self.config.max_error))
 
-    def components(self) -> list[TrackSet]:
-        """Groups of tracks that are linked by fitting pairs, in the order of their first track."""
-        groups: list[set[int]] = []
-        for pair in self.pairs:
-            linked = [group for group in groups if group & pair]
-            groups = [group for group in groups if not group & pair] + [set(pair).union(*linked)]
-        return sorted((frozenset(group) for group in groups), key=min)
-
-    def _errors(self, order: Sequence[int]) -> tuple[Array, NDArray[np.int64]]:
-        """Each track's error at up to `max_times_scored` times (len(order), T), NaN where it cannot be told and
-        infinite for what no person can be; and the number of views at each time (T,)."""
+    def _errors(self, order: Sequence[int]) -> tuple[Array, float]:
+        """Each track's error at up to `max_times_scored` of the times that tracks share (len(order), T), NaN where it
+        cannot be told and infinite for what no person can be; and the number of constraints at all such times."""
+        config = self.config
         times, counts = np.unique(np.concatenate([self.places[i] for i in order]), return_counts=True)
-        times, counts = times[counts > 1], counts[counts > 1]
-        if len(times) > self.config.max_times_scored:
-            kept = np.linspace(0, len(times) - 1, self.config.max_times_scored).round().astype(int)
-            step, times = len(times) / len(kept), times[kept]
-        else:
-            step = 1.0
+        shared = times[counts > 1]
+        chosen = np.linspace(0, len(shared) - 1, min(len(shared), config.max_times_scored))
+        times = shared[chosen.round().astype(int)]
         seen = np.full((len(order), len(times), NUM_JOINTS, 3), np.nan)
         for row, i in enumerate(order):
             _, here, there = np.intersect1d(times, self.places[i], return_indices=True)
             seen[row, here] = self.tracks[i].keypoints_px[there]
         cameras = [_camera(self.cameras, self.tracks[i]) for i in order]
-        joints_world, _, relative = _reproject(cameras, seen, self.config)
-        counted = (~np.isnan(relative)).sum(axis=2) >= self.config.min_keypoints
+        joints_world, _, relative = _reproject(cameras, seen, config)
+        counted = (~np.isnan(relative)).sum(axis=2) >= config.min_keypoints
         errors = np.full(counted.shape, np.nan)
-        errors[counted] = np.nanmedian(relative[counted], axis=1) if counted.any() else np.nan
-        solved = np.isfinite(joints_world[..., 0]).sum(axis=1) >= self.config.min_keypoints
-        radius_m = np.full(len(times), np.nan)
-        if solved.any():
-            radius_m[solved] = np.sqrt(np.nanvar(joints_world[solved], axis=1).sum(axis=1))
-        impossible = (radius_m < self.config.min_body_radius_m) | (radius_m > self.config.max_body_radius_m)
-        errors[:, impossible] = np.where(np.isnan(errors[:, impossible]), np.nan, np.inf)
-        return errors, np.repeat(counted.sum(axis=0), round(step)) if step > 1 else counted.sum(axis=0)
+        if counted.any():
+            errors[counted] = np.nanmedian(relative[counted], axis=1)
+        errors[counted & ~self._possible(joints_world)] = np.inf
+        num_constraints = np.clip(2 * counted.sum(axis=0) - 3, 0, None).sum()
+        return errors, float(num_constraints) * len(shared) / max(len(times), 1)
 
-
-def _choose(
-    component: TrackSet, fits: _Fits, margin: float
-) -> tuple[list[TrackSet], list[tuple[TrackSet, float]]]:
-    """Pick disjoint sets of a component, best first; improve the picks by forcing each rival set in turn; return them
-    with the tracks that nearly as good picks would move, and the share of the score that these reach."""
-    best = _pick(component, [], fits)
-    improved = True
-    while improved:
-        improved, close = False, []
-        for rival in _rivals(component, best, fits):
-            other = _pick(component, [rival], fits)
-            share = _total(set(other) - set(best), fits) / _total(set(best) - set(other), fits)
-            if share > 1 + 1e-9:
-                best, improved = other, True
-                break
-            if share > 1 - margin:
-                close.append((_moved(best, other), share))
-    return best, close
-
-
-def _pick(component: TrackSet, forced: Iterable[TrackSet], fits: _Fits) -> list[TrackSet]:
-    """Disjoint sets of fitting tracks, the forced ones first, then the best of those grown from what is left."""
-    picked = list(forced)
-    free = component.difference(*picked)
-    while True:
-        grown = {_grow(pair, free, fits) for pair in fits.pairs if pair <= free}
-        for candidate in sorted(grown, key=lambda members: (-fits.of(members).score, sorted(members))):
-            if candidate <= free:
-                picked.append(candidate)
-                free -= candidate
-        if not grown:
-            return picked
-
-
-def _grow(seed: TrackSet, free: TrackSet, fits: _Fits) -> TrackSet:
-    """Add tracks to a pair, each time the one that raises the score most, until none does."""
-    members = seed
-    while True:
-        linked = frozenset[int]().union(*(pair for pair in fits.pairs if pair & members and pair <= free))
-        larger = [members | {track} for track in sorted(linked - members)]
-        larger = [candidate for candidate in larger if fits.separate(candidate)]
-        best = max(larger, key=lambda candidate: fits.of(candidate).score, default=members)
-        if fits.of(best).score <= fits.of(members).score:
-            return members
-        members = best
-
-
-def _rivals(component: TrackSet, best: Sequence[TrackSet], fits: _Fits) -> list[TrackSet]:
-    """Sets that contradict the picks: grown from pairs that the picks put apart."""
-    apart = [pair for pair in fits.pairs if pair <= component and not any(pair <= picked for picked in best)]
-    grown = {_grow(pair, component, fits) for pair in apart} | set(apart)
-    return sorted(grown, key=sorted)
-
-
-def _total(sets: Iterable[TrackSet], fits: _Fits) -> float:
-    return max(sum(fits.of(members).score for members in sets), 1e-9)
-
-
-def _moved(best: Sequence[TrackSet], other: Sequence[TrackSet]) -> TrackSet:
-    """Tracks that keep other company in the other picks than most of their set does."""
-    moved: set[int] = set()
-    for picked in best:
-        if picked not in other:
-            most = max(other, key=lambda members: (len(members & picked), -min(members)))
-            moved |= picked - most
-            moved |= most - picked - frozenset[int]().union(*best)
-    return frozenset(moved)
+    def _possible(self, joints_world: Array) -> NDArray[np.bool_]:
+        """Whether joints (T, 17, 3) are those of a body of a possible size, or too few to tell; (T,)."""
+        possible = np.ones(len(joints_world), np.bool_)
+        known = np.isfinite(joints_world[..., 0]).sum(axis=1) >= self.config.min_keypoints
+        if known.any():
+            radius_m = np.sqrt(np.nanvar(joints_world[known], axis=1).sum(axis=1))
+            possible[known] = (radius_m >= self.config.min_body_radius_m) & (
+                radius_m <= self.config.max_body_radius_m)
+        return possible
 
 
 def _reproject(

@@ -117,8 +117,8 @@ def triangulate(cameras: Sequence[Camera], points_px: Array, weights: Array) -> 
         offsets = planes @ (camera.centre_world - origin_world)
         normal += planes.transpose(0, 2, 1) @ planes
         target += np.einsum("nij,ni->nj", planes, offsets)
-    spread = np.linalg.eigvalsh(normal)
-    finite = (seen.sum(axis=0) >= 2) & (spread[:, 0] > MIN_PARALLAX**2 * spread[:, 2])
+    trace = np.trace(normal, axis1=1, axis2=2)  # det / (trace / 2)^2 is close to the least eigenvalue
+    finite = (seen.sum(axis=0) >= 2) & (np.linalg.det(normal) > MIN_PARALLAX**2 * trace**3 / 8)
     solution = np.linalg.solve(normal[finite], target[finite][..., None])[..., 0]
     points_world[finite] = solution + origin_world
     for v, camera in enumerate(cameras):

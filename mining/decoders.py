@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import av
 
 BATCH_FRAMES = 8  # decoded at a time: 8 frames of 4K are 200 MB
+END_TOLERANCE_S = 0.1  # the last frame still stands for what is asked so much later
 
 
 class Decoder(Protocol):
@@ -35,18 +36,22 @@ class DecordDecoder:
     """The default: fast random access, FFmpeg inside its own wheel."""
 
     def frames(self, path: str, times_s: Sequence[float]) -> Iterator[Frame]:
-        """See Decoder. A file that declares more frames than it holds raises where they end."""
+        """See Decoder. Raises ValueError when the video ends before the last time."""
         import decord
 
         decord.logging.set_level(decord.logging.QUIET)
         video = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
         starts_s = np.asarray(video.get_frame_timestamp(range(len(video))))[:, 0]
         starts_s = starts_s - starts_s[0]
-        indices = nearest(starts_s, times_s)
+        end_s = float(starts_s[-1])
+        there = [t for t in times_s if t - end_s <= END_TOLERANCE_S]
+        indices = nearest(starts_s, there)
         for first in range(0, len(indices), BATCH_FRAMES):
             batch = indices[first : first + BATCH_FRAMES]
             for index, image in zip(batch, video.get_batch(batch).asnumpy(), strict=True):
                 yield Frame(index=int(index), time_s=float(starts_s[index]), image=image)
+        if len(there) < len(times_s):
+            raise ValueError(_ends_early(end_s, len(times_s) - len(there)))
 
 
 class PyAVDecoder:
@@ -57,31 +62,25 @@ class PyAVDecoder:
         import av
 
         wanted = list(times_s)
-        previous: Frame | None = None
+        previous: tuple[int, float, av.VideoFrame] | None = None
         with av.open(path) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.skip_frame = "DEFAULT"
             start_s: float | None = None
-            for index, frame in enumerate(_decode_past_damage(container, stream)):
-                start_s = frame.time if start_s is None else start_s
-                time_s = float(frame.time - start_s)
-                current = Frame(index=index, time_s=time_s, image=np.empty((0, 0, 3), np.uint8))
-                while wanted and previous is not None and time_s >= wanted[0]:
-                    earlier = wanted[0] - previous.time_s <= time_s - wanted[0]
-                    yield previous if earlier else _with_image(current, frame)
+            for index, decoded in enumerate(_decode_past_damage(container)):
+                start_s = float(decoded.time or 0) if start_s is None else start_s
+                current = (index, float(decoded.time or 0) - start_s, decoded)
+                while wanted and previous is not None and current[1] >= wanted[0]:
+                    earlier = wanted[0] - previous[1] <= current[1] - wanted[0]
+                    yield _to_frame(*(previous if earlier else current))
                     wanted.pop(0)
                 if not wanted:
                     return
-                half_frame_s = 0.5 / float(stream.average_rate or 30)
-                near = wanted[0] - time_s <= 2 * half_frame_s
-                previous = _with_image(current, frame) if near else current
-        if len(wanted) == 1 and previous is not None and previous.image.size:
-            yield previous
-        elif wanted:
-            end_s = previous.time_s if previous else 0.0
-            raise ValueError(
-                f"the video ends at {end_s:.2f} s, {len(wanted)} wanted frames come later"
-            )
+                previous = current
+        end_s = previous[1] if previous else 0.0
+        while previous and wanted and wanted[0] - end_s <= END_TOLERANCE_S:
+            yield _to_frame(*previous)
+            wanted.pop(0)
+        if wanted:
+            raise ValueError(_ends_early(end_s, len(wanted)))
 
 
 DECODERS: dict[str, type[Decoder]] = {"decord": DecordDecoder, "pyav": PyAVDecoder}
@@ -132,19 +131,21 @@ def nearest(starts_s: NDArray[np.float64], times_s: Sequence[float]) -> NDArray[
     return np.where(times - starts_s[before] <= starts_s[after] - times, before, after)
 
 
-def _decode_past_damage(
-    container: "av.container.InputContainer", stream: "av.VideoStream"
-) -> Iterator["av.VideoFrame"]:
+def _ends_early(end_s: float, num_missing: int) -> str:
+    return f"the video ends at {end_s:.2f} s, {num_missing} wanted frames come later"
+
+
+def _decode_past_damage(container: "av.container.InputContainer") -> Iterator["av.VideoFrame"]:
     import av
 
-    for packet in container.demux(stream):
+    for packet in container.demux(container.streams.video[0]):
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
             continue
 
 
-def _with_image(frame: Frame, decoded: "av.VideoFrame") -> Frame:
+def _to_frame(index: int, time_s: float, decoded: "av.VideoFrame") -> Frame:
     pixels = np.asarray(decoded.to_ndarray(format="rgb24"), dtype=np.uint8)
-    image = np.ascontiguousarray(np.rot90(pixels, k=(decoded.rotation // 90) % 4))
-    return Frame(index=frame.index, time_s=frame.time_s, image=image)
+    upright = np.ascontiguousarray(np.rot90(pixels, k=(decoded.rotation // 90) % 4))
+    return Frame(index=index, time_s=time_s, image=upright)

@@ -126,11 +126,14 @@ class UltralyticsDetector:
             verbose=False,
         )[0]
         boxes_px = result.boxes.xyxy.cpu().numpy()
+        if len(boxes_px) == 0:
+            return []
         scores = result.boxes.conf.cpu().numpy()
-        keypoints_px = result.keypoints.data.cpu().numpy().reshape(len(boxes_px), -1, 3)
-        if len(boxes_px) and keypoints_px.shape[1] != NUM_KEYPOINTS:
+        keypoints_px = result.keypoints.data.cpu().numpy()
+        if keypoints_px.shape[1:] != (NUM_KEYPOINTS, 3):
             raise ValueError(
-                f"{self.config.weights} gives {keypoints_px.shape[1]} keypoints, not the 17 of COCO"
+                f"{self.config.weights} gives keypoints of shape {keypoints_px.shape[1:]}, "
+                "not COCO's 17 with a confidence each"
             )
         order = np.argsort(-scores, kind="stable")
         return [

@@ -59,12 +59,7 @@ class Worker:
             Exception
         ) as error:  # the stage boundary: nothing that breaks in one unit may stop the others
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            outcome = broken(
-                unit,
-                text,
-                attempt,
-                None if isinstance(error, ValueError) else traceback.format_exc(),
-            )
+            outcome = broken(unit, text, attempt, traceback.format_exc())
         parts.commit(self.root, unit.name, outcome.rows, outcome.crops_tar)
         return Done(unit, tuple(outcome.rows["units"]), outcome.seconds)
 

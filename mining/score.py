@@ -22,10 +22,10 @@ CROSS_VIEW_SCORE = """
     ELSE covisibility * 4 * cos(radians(view_angle_deg)) * (1 - cos(radians(view_angle_deg))) END
 """.strip()
 
-# A bell on the logarithm of pose distance, 1 at 0.35 and 0.6 at half or double that, times quality: sharpness that
-# saturates about 100 and the keypoints' confidence.
+# A bell on the logarithm of pose distance, 1 at 0.3 and 0.6 at half or double that, times quality: sharpness that
+# saturates about 100 and the keypoints' confidence. Somebody active moves by 0.1 in 0.1 s, 0.4 in 0.5 s (Pose2Sim).
 CROSS_POSE_SCORE = """
-    exp(-0.5 * pow(ln((pose_distance + 1e-6) / 0.35) / 0.69, 2))
+    exp(-0.5 * pow(ln((pose_distance + 1e-6) / 0.3) / 0.69, 2))
     * sharpness_min / (sharpness_min + 100.0) * keypoint_confidence_min
 """.strip()
 
@@ -51,8 +51,8 @@ class ScoreConfig:
     min_view_angle_deg: float = 10.0  # of cross-view pairs; nearer views show nearly the same image
     max_view_angle_deg: float = 90.0  # of both kinds, where the angle is known
     min_covisibility: float = 0.2
-    min_pose_distance: float = 0.08  # of cross-pose pairs; less is the same pose, or noise of keypoints
-    max_pose_distance: float = 0.9  # more is a wrong skeleton or another person
+    min_pose_distance: float = 0.1  # of cross-pose pairs; less is the same pose: noise makes 0.02 to 0.14
+    max_pose_distance: float = 0.8  # more is a wrong skeleton or another person
     max_time_gap_s: float = 10.0
     min_scale_ratio: float = 0.25
     min_sharpness: float = 5.0
@@ -88,19 +88,20 @@ def pair_terms(
     """Work out every term column of a pair, and its `kind`; None where a term does not apply or cannot be known.
 
     `joints_a` and `joints_b` (17, 3), in world coordinates with NaN for unknown ones, are those of each crop's
-    time. Poses are compared in space where both have enough joints, else in the image.
+    time. Poses seen by one camera are compared in the image, which is less noisy and the same with and without
+    calibration; across views they are compared in space.
     """
     unknown = np.full((17, 3), np.nan)
     joints_a = unknown if joints_a is None else joints_a
     joints_b = unknown if joints_b is None else joints_b
     angle_deg = _view_angle_deg(kind, camera_a, joints_a, camera_b, joints_b)
     distance: float | None = None
-    if kind == "cross_pose":
+    if kind == "cross_pose" and crop_a.view == crop_b.view:
+        distance = pose_distance(
+            crop_a.keypoints_px, crop_b.keypoints_px,
+            min_confidence=config.min_keypoint_confidence, min_joints=config.min_common_keypoints)
+    elif kind == "cross_pose":
         distance = pose_distance_world(joints_a, joints_b, min_joints=config.min_common_keypoints)
-        if distance is None:
-            distance = pose_distance(
-                crop_a.keypoints_px, crop_b.keypoints_px,
-                min_confidence=config.min_keypoint_confidence, min_joints=config.min_common_keypoints)
     sides_px = [float(crop.box_px[2] - crop.box_px[0]) for crop in (crop_a, crop_b)]
     return {
         "kind": kind,

@@ -35,7 +35,8 @@ class TrackConfig:
     keypoint_speed_sizes_per_s: float = 0.6  # ... and for each second since
     max_prediction_s: float = 0.4  # velocity is trusted no longer
     min_pose_similarity: float = 0.15  # of keypoints after removing displacement, 0 to 1
-    ambiguity_margin: float = 0.08  # cost (0 to 1) by which an assignment must beat its rival, or tracks are cut
+    ambiguity_margin: float = 0.05  # cost (0 to 1) by which an assignment must beat its rival, or
+    # tracks are cut; twice that where a velocity is still unknown
     duplicate_overlap: float = 0.7  # IoU and keypoint similarity above it: one person, detected twice
 
 
@@ -164,7 +165,8 @@ def _assign(
                 gain = (cost[k, j] + cost[i, other] - cost[i, j] - cost[k, other]) / 2
             else:
                 continue
-            if gain < config.ambiguity_margin:
+            fresh = tracks[i].velocity_px_per_s is None or tracks[k].velocity_px_per_s is None
+            if gain < config.ambiguity_margin * (2 if fresh else 1):
                 cut |= {tracks[i].number, tracks[k].number}
     for i, j in pairs:
         if tracks[i].number not in cut:
@@ -200,7 +202,9 @@ def _costs(
     allowed = (distance <= reach[:, None]) & (growth <= max_growth[:, None])
     allowed &= same_pose >= config.min_pose_similarity
     far = distance / reach[:, None]
-    cost: Array = (far + (1 - box_overlap(boxes, boxes_px)) + (1 - same_place) + (1 - same_pose)) / 4
+    apart = 1 - box_overlap(boxes, boxes_px)
+    grown = growth / max_growth[:, None]
+    cost: Array = (far + apart + grown + (1 - same_place) + (1 - same_pose)) / 5
     return np.where(allowed, cost, FORBIDDEN)
 
 

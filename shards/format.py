@@ -1,8 +1,9 @@
-"""The shard format: what the tars and the index hold, for the builder that writes them and the trainer that reads them.
+"""The shard format: what the tars and the index hold, for the builder and for the trainer.
 
-A shard set is a folder (local or object store) with tars and `index.json`. A sample is three files of a tar:
-`<pair_id>.a.jpg` (the image that is masked), `<pair_id>.b.jpg` (the one that helps) and `<pair_id>.json`. Plain
-`webdataset` reads the tars. Nothing here is pickled, and nothing heavy is imported: `training` needs this module alone.
+A shard set is a folder (local or object store) with tars and `index.json`. A sample is three files
+of a tar: `<pair_id>.a.jpg` (the image that is masked), `<pair_id>.b.jpg` (the one that helps) and
+`<pair_id>.json`. Plain `webdataset` reads the tars. Nothing here is pickled, and nothing heavy is
+imported: `training` needs this module alone.
 """
 
 import base64
@@ -63,7 +64,8 @@ class ShardIndex:
     def from_json(cls, text: str, url: str = INDEX_NAME) -> "ShardIndex":
         """Parse and check the text of `index.json`; `url` names it in errors.
 
-        Raises ValueError when it is not an index, is of another format version, or its parts contradict each other.
+        Raises ValueError when it is not an index, is of another format version, or its parts
+        contradict each other.
         """
         try:
             raw = json.loads(text)
@@ -72,8 +74,10 @@ class ShardIndex:
         if not isinstance(raw, dict) or "format" not in raw:
             raise ValueError(f"{url} is not the index of a shard set: it has no `format`")
         if raw["format"] != FORMAT:
-            raise ValueError(f"{url} has format {raw['format']!r} but this version reads {FORMAT}: "
-                             "build the set again, or use the version that wrote it")
+            raise ValueError(
+                f"{url} has format {raw['format']!r} but this version reads {FORMAT}: "
+                "build the set again, or use the version that wrote it"
+            )
         try:
             known = {name.name for name in fields(cls)} & set(raw)
             entries = tuple(ShardEntry(**shard) for shard in raw["shards"])
@@ -95,18 +99,19 @@ def read_index(url: str) -> ShardIndex:
     try:
         text = storage.read_bytes(index_url).decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"{url} is not a shard set: it has no {INDEX_NAME}; "
-                         "`python -m shards build` writes one") from None
+        raise ValueError(
+            f"{url} is not a shard set: it has no {INDEX_NAME}; `python -m shards build` writes one"
+        ) from None
     return ShardIndex.from_json(text, index_url)
 
 
 def sample_json(
     pair: Mapping[str, Any], crop_a: Mapping[str, Any], crop_b: Mapping[str, Any]
 ) -> bytes:
-    """Describe a sample: the row of `pairs` at top level, and under `a` and `b` what belongs to each image.
+    """Describe a sample: the row of `pairs` at top level, under `a` and `b` each image.
 
-    Takes rows of the catalog's tables. Numbers that JSON lacks (NaN, infinity) become null. Raises ValueError for a crop
-    whose box, keypoints or foreground are damaged.
+    Takes rows of the catalog's tables. Numbers that JSON lacks (NaN, infinity) become null. Raises
+    ValueError for a crop whose box, keypoints or foreground are damaged.
     """
     columns = {name: _finite(value) for name, value in pair.items() if name[:5] != "crop_"}
     meta = {**columns, "a": _image_json(crop_a), "b": _image_json(crop_b)}
@@ -116,10 +121,11 @@ def sample_json(
 def keypoints_in_crop(
     keypoints_px: Sequence[float], box_px: Sequence[float], size_px: int
 ) -> list[list[float]]:
-    """Map flat (x, y, confidence) triples from frame pixels to crop pixels: [[x, y, confidence] x 17].
+    """Map flat (x, y, confidence) triples of the frame to the crop: [[x, y, confidence] x 17].
 
-    `box_px` is the crop's x0, y0, x1, y1 in the frame, `size_px` its stored side. Keypoints that were not seen
-    (confidence 0) become [0, 0, 0]. Rounded to 0.01 px. Raises ValueError when the values are not triples or the box is empty.
+    `box_px` is the crop's x0, y0, x1, y1 in the frame, `size_px` its stored side. Keypoints that
+    were not seen (confidence 0) become [0, 0, 0]. Rounded to 0.01 px. Raises ValueError when the
+    values are not triples or the box is empty.
     """
     if len(keypoints_px) % 3 or len(box_px) != 4 or not box_px[2] > box_px[0]:
         raise ValueError(f"{len(keypoints_px)} keypoint values in box {list(box_px)}")
@@ -140,7 +146,7 @@ def encode_foreground(cells: bytes) -> str:
 
 
 def decode_foreground(text: str) -> npt.NDArray[np.uint8]:
-    """Decode a sample's foreground: (32, 32) uint8, the share (0-255) of each cell that is the person.
+    """Decode a foreground: (32, 32) uint8, the share (0-255) of each cell that is the person.
 
     Raises ValueError when the text is not that.
     """

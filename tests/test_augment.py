@@ -76,7 +76,9 @@ def test_the_crop_moves_with_the_generator_and_is_never_flipped():
 def test_jitter_stays_in_range_and_differs():
     image = np.full((256, 256, 3), 100, np.uint8)
     values = [
-        augment_image(image, EVERYTHING, AugmentConfig(), 64, 8, np.random.default_rng(seed))[0][0, 0]
+        augment_image(image, EVERYTHING, AugmentConfig(), 64, 8, np.random.default_rng(seed))[0][
+            0, 0
+        ]
         for seed in range(200)
     ]
     assert 55 < np.min(values) < 70 and 130 < np.max(values) < 145  # 100 x 0.6 .. 100 x 1.4

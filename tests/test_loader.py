@@ -1,13 +1,14 @@
 """The loader's order, position and patience with damage, on toy shards in the real format."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from toy_shards import write_toy_shards
 
+from tests.toy_shards import write_toy_shards
 from training.augment import AugmentConfig
 from training.batches import PairBatch, View
 from training.loader import LoaderConfig, PairLoader
@@ -26,7 +27,9 @@ def make_loader(urls, workers: int = 0, view: View = VIEW, **options) -> PairLoa
     urls = [urls] if isinstance(urls, str) else urls
     split, rank = options.pop("split", "train"), options.pop("rank", 0)
     world_size = options.pop("world_size", 1)
-    config = LoaderConfig(**{"batch_size": 4, "window_shards": 2, **options, "num_workers": workers})
+    config = LoaderConfig(
+        **{"batch_size": 4, "window_shards": 2, **options, "num_workers": workers}
+    )
     return PairLoader(urls, config, view, split, rank, world_size)
 
 
@@ -96,7 +99,9 @@ def test_augmentation_and_masks_change_with_the_epoch(shards):
             epoch = epochs[pair_id in epochs[0]]
             epoch[pair_id] = (batch.images_a[i], batch.masked[i])
     differ = [
-        not torch.equal(epochs[0][i][part], epochs[1][i][part]) for i in epochs[0] for part in (0, 1)
+        not torch.equal(epochs[0][i][part], epochs[1][i][part])
+        for i in epochs[0]
+        for part in (0, 1)
     ]
     assert sum(differ) > 70  # of 80
 
@@ -129,8 +134,12 @@ def test_held_out_samples_never_change(shards):
     assert loader.num_batches == 2  # 6 samples in batches of 4: the rest counts, too
     first, second = take(loader, 2), take(loader, 2)
     assert sorted(ids(first)) == sorted(ids(second))
-    images = [dict(zip(ids(x), torch.cat([b.images_a for b in x]), strict=True)) for x in (first, second)]
-    masks = [dict(zip(ids(x), torch.cat([b.masked for b in x]), strict=True)) for x in (first, second)]
+    images = [
+        dict(zip(ids(x), torch.cat([b.images_a for b in x]), strict=True)) for x in (first, second)
+    ]
+    masks = [
+        dict(zip(ids(x), torch.cat([b.masked for b in x]), strict=True)) for x in (first, second)
+    ]
     for found in (images, masks):
         assert all(torch.equal(found[0][i], found[1][i]) for i in found[0])
 
@@ -138,7 +147,9 @@ def test_held_out_samples_never_change(shards):
 def test_half_size_decoding_looks_the_same(tmp_path):
     url = write_toy_shards(tmp_path / "big", (8,), crop_px=256)
     views = [
-        View(image_px=px, patch_px=px // 8, augment=AugmentConfig(), masking=MaskingConfig(), seed=0)
+        View(
+            image_px=px, patch_px=px // 8, augment=AugmentConfig(), masking=MaskingConfig(), seed=0
+        )
         for px in (64, 128)
     ]
     small, large = (take(make_loader(url, view=view), 1)[0].images_a.float() for view in views)
@@ -159,7 +170,9 @@ def test_weights_set_the_shares_of_the_sets(tmp_path):
     assert list(counts) == [3] * 10
 
 
-@pytest.mark.parametrize(("weights", "message"), [((1.0,), "one for each"), ((-1.0, 2.0), "positive")])
+@pytest.mark.parametrize(
+    ("weights", "message"), [((1.0,), "one for each"), ((-1.0, 2.0), "positive")]
+)
 def test_wrong_weights_are_refused(shards, weights, message):
     with pytest.raises(ValueError, match=message):
         make_loader([shards, shards], weights=weights)
@@ -215,8 +228,6 @@ def test_a_damaged_sample_is_named_and_left_out(tmp_path, old, new, reason):
     assert len(set(seen)) == 39 and len(loader.damaged) == 1
     (message,) = loader.damaged.values()
     assert "train-000000.tar sample 0" in message
-    import re
-
     assert re.search(reason, message)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from catalog.schemas import PAIRS
+from mining.pose import pose_distance_world
 from mining.score import DEFAULT_SCORE, CropFacts, ScoreConfig, pair_terms, reject_reason
 from tests.skeletons import boxes_around, detect, ring_of_cameras, walk
 
@@ -69,12 +70,22 @@ def test_terms_of_a_cross_pose_pair(cross_pose):
     assert reject_reason(cross_pose, CONFIG) is None
 
 
-def test_without_calibration_poses_are_compared_in_the_image():
+def test_poses_of_one_view_need_no_calibration():
     camera = ring_of_cameras(1)[0]
     before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.0, 0.5))
     terms = pair_terms("cross_pose", crop_of(camera, before), crop_of(camera, after), CONFIG)
     assert terms["view_angle_deg"] is None and terms["pose_distance"] > 0.05
     assert terms["covisibility"] == 1
+
+
+def test_poses_across_views_are_compared_in_space():
+    cameras = ring_of_cameras(4, height_m=1.0)
+    before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.0, 0.5))
+    a, b = crop_of(cameras[0], before), crop_of(cameras[1], after, "b", view=1, time_s=0.4)
+    terms = pair_terms("cross_pose", a, b, CONFIG, camera_a=cameras[0], camera_b=cameras[1],
+                       joints_a=before, joints_b=after)
+    assert terms["pose_distance"] == pytest.approx(pose_distance_world(before, after))
+    assert reject_reason(pair_terms("cross_pose", a, b, CONFIG), CONFIG)[0] == "pose_unknown"
 
 
 def test_terms_are_the_same_either_way(cross_pose):
@@ -125,7 +136,7 @@ def test_the_cross_view_score_peaks_at_sixty_degrees_and_ends_at_ninety(cross_vi
 
 
 def test_the_cross_pose_score_is_a_band(cross_pose):
-    distances = np.array([0.0, 0.02, 0.1, 0.35, 0.7, 1.0])
+    distances = np.array([0.0, 0.02, 0.1, 0.3, 0.6, 1.0])
     scores = [score(cross_pose | {"pose_distance": distance}) for distance in distances]
     assert int(np.argmax(scores)) == 3
     assert scores[0] < scores[1] < scores[2] < scores[3] > scores[4] > scores[5] > 0

@@ -11,7 +11,7 @@ from catalog import storage
 from catalog.config import override, to_dict
 
 if TYPE_CHECKING:
-    from training.pretrain import PretrainConfig
+    from training.run_config import PretrainConfig
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
 
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -139,7 +142,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from training.evaluate import evaluate, format_rows, load_held_out
     from training.model import Croco
     from training.pictures import choose_rows, draw_completions
-    from training.pretrain import choose_device, config_from_dict, held_out_view
+    from training.pretrain import choose_device
+    from training.run_config import config_from_dict, held_out_view
 
     checkpoint = find_checkpoint(options.checkpoint)
     config = override(config_from_dict(read_progress(checkpoint).config), options.set)

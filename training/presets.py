@@ -10,7 +10,7 @@ from training.loss import LossConfig
 from training.masking import MaskingConfig
 from training.model import CrocoConfig
 from training.optimizer import OptimizerConfig
-from training.pretrain import PretrainConfig, RunConfig
+from training.run_config import PretrainConfig, RunConfig
 
 
 def tiny() -> PretrainConfig:

@@ -1,24 +1,22 @@
 """Pre-training: the loop, from shard sets to checkpoints, a log, held-out losses and a picture.
 
-A run is as long as its budget: steps, epochs, or minutes. The learning rate follows the share of
-the budget that is used, so a run by steps or epochs repeats bit for bit, also over restarts; one by
-minutes ends in time on any machine, and repeats only as well as the clock does.
+The learning rate follows the share of the run's budget that is used. So a run by steps or epochs
+repeats bit for bit, also over restarts; one by minutes ends in time on any machine, and repeats
+only as well as the clock does.
 """
 
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from catalog import storage
-from catalog.config import override_from_table, to_dict, valid_keys
-from training.augment import AugmentConfig, normalize_images
-from training.batches import PairBatch, View
+from catalog.config import to_dict
+from training.augment import normalize_images
+from training.batches import PairBatch
 from training.checkpoint import (
     Progress,
     find_checkpoint,
@@ -28,57 +26,20 @@ from training.checkpoint import (
     read_progress,
     save_checkpoint,
 )
-from training.evaluate import EvaluateConfig, evaluate, load_held_out
-from training.loader import LoaderConfig, PairLoader
-from training.loss import LossConfig, Losses, combine_losses
-from training.masking import MaskingConfig
-from training.model import Croco, CrocoConfig
-from training.optimizer import OptimizerConfig, learning_rate, make_optimizer, set_learning_rate
+from training.evaluate import evaluate, load_held_out
+from training.loader import PairLoader
+from training.loss import Losses, combine_losses
+from training.model import Croco
+from training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from training.pictures import choose_rows, draw_completions
-from training.run_log import (
-    RunLog,
-    Window,
-    describe_bad_loss,
-    format_held_out,
-    format_training,
+from training.run_config import (
+    PretrainConfig,
+    check_same_config,
+    held_out_view,
+    training_view,
+    used_share,
 )
-
-MAY_CHANGE = (
-    "loader.num_workers",
-    "loader.prefetch_batches",
-    "evaluate.",
-    "run.",
-)  # when a run is continued
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How long a run is and what it writes on the way. The first budget that is set counts."""
-
-    num_steps: int | None = None
-    minutes: float | None = None
-    epochs: float | None = None
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
-    log_every: int = 50  # steps
-    evaluate_every: int = 2000  # steps; held-out loss
-    checkpoint_every: int = 1000  # steps
-    keep_last: int = 2  # checkpoints
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Everything a pre-training run depends on, apart from the shards."""
-
-    model: CrocoConfig = field(default_factory=CrocoConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    loader: LoaderConfig = field(default_factory=LoaderConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+from training.run_log import RunLog, Window, describe_bad_loss, format_held_out, format_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +49,7 @@ class PretrainResult:
     checkpoint: str
     step: int
     log: list[dict[str, Any]]
-    rows: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # of `evaluate`; none without held-out pairs
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of `evaluate`, if there are pairs
     picture: str | None = None  # URL of the PNG
 
 
@@ -100,8 +59,7 @@ def pretrain(
     out: str,
     show: Callable[[float, str], None],
 ) -> PretrainResult:
-    """Train until the budget is used, continuing from the newest checkpoint in `out` if there is
-    one.
+    """Train until the budget is used, going on from the newest checkpoint in `out` if there is one.
 
     `show` is told the share of the budget that is used and a line of figures. Raises ValueError for
     shards that cannot be used, a checkpoint of another config, too many damaged samples, or a loss
@@ -124,9 +82,8 @@ def pretrain(
         step, earlier_s = saved.step, saved.elapsed_s
         used = used_share(config.run, step, earlier_s, loader.num_batches)
         show(used, f"continuing after step {step}")
-    storage.write_text(
-        storage.join(out, "config.json"), json.dumps(to_dict(config), indent=1) + "\n"
-    )
+    resolved = json.dumps(to_dict(config), indent=1) + "\n"
+    storage.write_text(storage.join(out, "config.json"), resolved)
     log = RunLog(out, step)
     held_out = load_held_out(
         shards, config.loader, held_out_view(config), config.evaluate.max_pairs
@@ -137,7 +94,7 @@ def pretrain(
     started = time.perf_counter()
     while used < 1:
         if held_out and step % config.run.evaluate_every == 0:
-            log.add(held_out_row(model, held_out, config, step))
+            log.add_held_out(step, evaluate(model, held_out, config.masking.foreground_share))
             show(used, format_held_out(log.rows[-1]))
         began = time.perf_counter()
         batch = next(batches).to(device)
@@ -173,9 +130,9 @@ def pretrain(
     if held_out is None:
         return result
     rows = evaluate(model, held_out, config.masking.foreground_share)
-    storage.write_text(
-        storage.join(out, "held_out.jsonl"), "".join(json.dumps(row) + "\n" for row in rows)
-    )
+    log.add_held_out(step, rows)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    storage.write_text(storage.join(out, "held_out.jsonl"), lines)
     picture = storage.join(out, "completions.png")
     storage.write_bytes(picture, draw_completions(model, held_out, choose_rows(held_out)))
     return replace(result, rows=rows, picture=picture)
@@ -192,60 +149,8 @@ def batch_losses(model: Croco, batch: PairBatch, config: PretrainConfig) -> Loss
             batch.masked,
         ).loss_BM
     share_BM = batch.foreground.gather(1, batch.masked)
-    return combine_losses(
-        loss_BM, share_BM >= config.masking.foreground_share, batch.kinds, config.loss
-    )
-
-
-def used_share(run: RunConfig, step: int, elapsed_s: float, batches_per_epoch: int) -> float:
-    """Return the share of the run's budget that is used, 0 to 1. Raises ValueError when no budget
-    is set.
-    """
-    if run.num_steps is not None:
-        return min(1.0, step / run.num_steps)
-    if run.minutes is not None:
-        return min(1.0, elapsed_s / (60 * run.minutes))
-    if run.epochs is not None:
-        return min(1.0, step / math.ceil(run.epochs * batches_per_epoch))
-    raise ValueError("the run has no length: set run.num_steps, run.minutes or run.epochs")
-
-
-def training_view(config: PretrainConfig) -> View:
-    """How training samples become arrays."""
-    return View(
-        image_px=config.model.image_px,
-        patch_px=config.model.patch_px,
-        augment=config.augment,
-        masking=config.masking,
-        seed=config.run.seed,
-    )
-
-
-def held_out_view(config: PretrainConfig) -> View:
-    """How held-out samples become arrays: the same for every training seed."""
-    return replace(training_view(config), seed=config.evaluate.seed, held_out=True)
-
-
-def config_from_dict(values: dict[str, Any]) -> PretrainConfig:
-    """Restore the config that a checkpoint holds. Raises ValueError for keys this version does not
-    know.
-    """
-    return override_from_table(PretrainConfig(), values)
-
-
-def check_same_config(config: PretrainConfig, saved: dict[str, Any], out: str) -> None:
-    """Raise ValueError when a run would continue with a config that makes it another run."""
-    old = config_from_dict(saved)
-    changed = [
-        f"{key} {attrgetter(key)(old)} -> {attrgetter(key)(config)}"
-        for key in valid_keys(config)
-        if attrgetter(key)(old) != attrgetter(key)(config) and not key.startswith(MAY_CHANGE)
-    ]
-    if changed:
-        raise ValueError(
-            f"{out} holds a run with another config ({', '.join(changed)}): "
-            "use its values to continue it, or another --out"
-        )
+    is_foreground_BM = share_BM >= config.masking.foreground_share
+    return combine_losses(loss_BM, is_foreground_BM, batch.kinds, config.loss)
 
 
 def choose_device(name: str) -> torch.device:
@@ -253,12 +158,3 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def held_out_row(
-    model: Croco, held_out: PairBatch, config: PretrainConfig, step: int
-) -> dict[str, Any]:
-    """Evaluate and return one row of the log: foreground losses over all kinds, by second image."""
-    rows = evaluate(model, held_out, config.masking.foreground_share)
-    chosen = [row for row in rows if row["kind"] == "all" and row["patches"] == "foreground"]
-    return {"step": step, **{f"held_out_{row['metric']}": row["value"] for row in chosen}}

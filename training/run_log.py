@@ -32,6 +32,13 @@ class RunLog:
         self.rows.append(row)
         storage.write_text(self._url, "".join(json.dumps(row) + "\n" for row in self.rows))
 
+    def add_held_out(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """Add the foreground losses over all kinds, by second image, once for each step."""
+        if any(row["step"] == step and "held_out_loss_true_second" in row for row in self.rows):
+            return
+        chosen = [row for row in rows if row["kind"] == "all" and row["patches"] == "foreground"]
+        self.add({"step": step, **{f"held_out_{row['metric']}": row["value"] for row in chosen}})
+
     def add_damaged(self, step: int, bad: dict[tuple[int, ...], str]) -> None:
         """Name each damaged sample once."""
         for reason in bad.values():

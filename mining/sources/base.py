@@ -76,7 +76,7 @@ class Reader(Protocol):
         """
 
     def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
-        """Yield the frame nearest to each of the ascending times.
+        """Yield the frame nearest to each of the ascending times, each frame once.
 
         Raises ValueError when decoding breaks.
         """

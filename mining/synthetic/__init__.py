@@ -1,1 +1,3 @@
-"""Synthetic captures: rendered people whose cameras, keypoints, masks and identities are known exactly."""
+"""Synthetic captures: rendered people whose cameras, keypoints, masks and identities are known
+exactly.
+"""

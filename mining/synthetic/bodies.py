@@ -1,4 +1,6 @@
-"""People as meshes: joint angles become rotations of Anny's bones, and those become vertices and keypoints."""
+"""People as meshes: joint angles become rotations of Anny's bones, and those become vertices and
+keypoints.
+"""
 
 from functools import cache
 from typing import Any
@@ -19,7 +21,8 @@ _TO_FRONT, _TO_LEFT, _UP = np.array([0.0, -1, 0]), np.array([1.0, 0, 0]), np.arr
 def pose_bodies(
     shapes: list[dict[str, float]], poses: list[Pose]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Pose N bodies in one batch: vertices (N, V, 3) and COCO keypoints (N, 17, 3), metres in the body frame.
+    """Pose N bodies in one batch: vertices (N, V, 3) and COCO keypoints (N, 17, 3), metres in the
+    body frame.
 
     Each body stands on the floor: its lowest vertex has z = 0, its pelvis is above the origin.
     """
@@ -31,24 +34,23 @@ def pose_bodies(
         for bone, rotation in _bone_rotations(model, pose).items():
             deltas[n, model.bones.index(bone), :3, :3] = rotation.as_matrix()
     with torch.inference_mode():
-        device = model.anny.device
-        phenotype = {
-            label: torch.tensor([shape[label] for shape in shapes], dtype=torch.float32, device=device)
-            for label in shapes[0]
-        }
         output = model.anny(
-            pose_parameters=torch.from_numpy(deltas.astype(np.float32)).to(device), phenotype_kwargs=phenotype
+            pose_parameters=torch.from_numpy(deltas.astype(np.float32)),
+            phenotype_kwargs={
+                name: torch.tensor([shape[name] for shape in shapes], dtype=torch.float32)
+                for name in shapes[0]
+            },
         )
-        vertices: NDArray[np.float32] = output["vertices"].cpu().numpy()
-    vertices = vertices - np.stack(
-        [np.zeros(len(poses)), np.zeros(len(poses)), vertices[:, :, 2].min(axis=1)], axis=1
-    )[:, None].astype(np.float32)
-    keypoints = np.einsum("kv,nvd->nkd", model.keypoint_weights.astype(np.float64), vertices.astype(np.float64))
+    vertices: NDArray[np.float32] = output["vertices"].numpy().copy()
+    vertices[:, :, 2] -= vertices[:, :, 2].min(axis=1, keepdims=True)
+    keypoints = np.einsum(
+        "kv,nvd->nkd", model.keypoint_weights.astype(np.float64), vertices.astype(np.float64)
+    )
     return vertices, keypoints
 
 
 def _bone_rotations(model: BodyModel, pose: Pose) -> dict[str, Rotation]:
-    """Each moved bone's rotation relative to its parent, in the body's axes at the reference pose."""
+    """Each moved bone's rotation relative to its parent, in the axes of the reference pose."""
     angle = dict(zip(ANGLES, pose, strict=True))
     rotations: dict[str, Rotation] = {"root": _bend(angle, "pelvis")}
     rotations |= dict.fromkeys(_SPINE, _bend(angle, "spine", 1 / len(_SPINE)))
@@ -70,7 +72,9 @@ _LEG_ANGLES = ("hip_forward", "hip_spread", "hip_turn", "knee", "ankle")
 
 
 def _bend(angle: dict[str, float], part: str, share: float = 1.0) -> Rotation:
-    """Forward about the left axis, to the left side about the front axis, a twist to the left about the vertical."""
+    """Forward about the left axis, to the left side about the front axis, a twist to the left about
+    the vertical.
+    """
     degrees = [angle.get(f"{part}_{way}", 0.0) * share for way in ("forward", "side", "twist")]
     return _about(_UP, degrees[2]) * _about(_TO_FRONT, -degrees[1]) * _about(_TO_LEFT, degrees[0])
 
@@ -102,7 +106,8 @@ def _arm(axes: dict[str, Any], angle: dict[str, float], sign: float) -> dict[str
         "upperarm02": _about(upper, sign * angle["arm_turn"] * 0.5),
         "lowerarm01": _about(axes["elbow"], angle["elbow"] - axes["elbow_at_rest_deg"]),
         "lowerarm02": _about(axes["fore"], sign * angle["forearm_turn"] * 0.6),
-        "wrist": _about(axes["fore"], sign * angle["forearm_turn"] * 0.4) * _about(axes["knuckles"], angle["wrist"]),
+        "wrist": _about(axes["fore"], sign * angle["forearm_turn"] * 0.4)
+        * _about(axes["knuckles"], angle["wrist"]),
         **dict.fromkeys(_FINGERS, _about(axes["knuckles"], angle["fingers"] * 0.75)),
     }
 

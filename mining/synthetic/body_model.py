@@ -1,9 +1,11 @@
-"""The Anny body model (Apache-2.0 code, CC0 data), prepared once for each machine and shared by all processes.
+"""The Anny body model (Apache-2.0 code, CC0 data), prepared once for each machine and shared by all
+processes.
 
-Building the model from its package parses 1,136 text files and takes a minute and 830 MB of intermediate files. What is
-kept here is the finished model alone, in float32 (25 MB), built by one process under a file lock and renamed into place,
-so that workers that start together wait for one build and never see half a file. Body frame: metres, x to the person's
-left, -y forward, z up, origin at the pelvis.
+Building the model from its package parses 1,136 text files and takes a minute and 830 MB of
+intermediate files. What is kept here is the finished model alone, in float32 (25 MB), built by one
+process under a file lock and renamed into place, so that workers that start together wait for one
+build and never see half a file. Body frame: metres, x to the person's left, -y forward, z up,
+origin at the pelvis.
 """
 
 import fcntl
@@ -35,9 +37,10 @@ COCO_KEYPOINTS = (
 class BodyModel:
     """Anny and what is read off its reference pose: everything that does not depend on a person.
 
-    `faces` (F, 3) index `reference_vertices` (V, 3), the default person in the reference pose. `bone_heads` (B, 3) are
-    the joints of that pose, in the order of `bones`. `keypoint_weights` (17, V) regress the COCO keypoints, and
-    `keypoint_depth_m` (17,) is how deep each lies under the skin.
+    `faces` (F, 3) index `reference_vertices` (V, 3), the default person in the reference pose.
+    `bone_heads` (B, 3) are the joints of that pose, in the order of `bones`. `keypoint_weights`
+    (17, V) regress the COCO keypoints, and `keypoint_depth_m` (17,) is how deep each lies under the
+    skin.
     """
 
     anny: Any
@@ -52,10 +55,13 @@ class BodyModel:
 
 @cache
 def body_model() -> BodyModel:
-    """Load the body model of this process, building its file when this machine has none yet."""
+    """Load the body model of this process, building its file when this machine has none yet.
+
+    It always runs on the CPU, where posing takes 1 to 4 ms a body.
+    """
     from mining.synthetic.render import device_name
 
-    device = device_name()
+    device_name()  # starts warp our way, before anny does
     from anny.keypoints import KeypointsRegressor
     from anny.models.model_data import ModelData
     from anny.models.phenotype import Anny
@@ -65,23 +71,23 @@ def body_model() -> BodyModel:
         pose_parameterization="local-ref",
         bone_orientation="cached",
         root_identity_orientation=False,
-    ).to(device)
+    )
     output = anny()
-    vertices = output["vertices"][0].cpu().numpy()
+    vertices = output["vertices"][0].numpy()
     regressor = KeypointsRegressor.coco(anny, labels=list(COCO_KEYPOINTS))
-    weights = regressor.regression_weights.cpu().numpy()
+    weights = regressor.regression_weights.numpy()
     distances = np.linalg.norm((weights @ vertices)[:, None] - vertices[None], axis=2)
     bone_weights = np.zeros((len(vertices), len(anny.bone_labels)), np.float32)
     np.add.at(
         bone_weights,
-        (np.arange(len(vertices))[:, None], anny.vertex_bone_indices.cpu().numpy()),
-        anny.vertex_bone_weights.cpu().numpy(),
+        (np.arange(len(vertices))[:, None], anny.vertex_bone_indices.numpy()),
+        anny.vertex_bone_weights.numpy(),
     )
     return BodyModel(
         anny=anny,
         faces=anny.faces.numpy().astype(np.int32),
         bones=tuple(anny.bone_labels),
-        bone_heads=output["bone_poses"][0, :, :3, 3].cpu().numpy().astype(np.float64),
+        bone_heads=output["bone_poses"][0, :, :3, 3].numpy().astype(np.float64),
         bone_weights=bone_weights,
         reference_vertices=vertices,
         keypoint_weights=weights,
@@ -109,7 +115,7 @@ def _build(path: Path) -> None:
 
     slow_parser, own_cache = anny.models.full_model.load_blend_shape, get_anny_cache_path()
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        # Its own parser makes one tensor a line; reading whole arrays gives the same numbers ten times faster.
+        # Its own parser makes one tensor a line; whole arrays give the same numbers 10 x faster.
         anny.models.full_model.load_blend_shape = _load_blend_shape
         set_anny_cache_path(scratch)
         try:
@@ -129,7 +135,9 @@ def _build(path: Path) -> None:
 def _load_blend_shape(
     filename: str, vertices_count: int, world_transformation: Any, dtype: "torch.dtype"
 ) -> "torch.Tensor":
-    """Read one target file, lines of `vertex x y z`, as a (1, vertices_count, 3) blend shape in world axes."""
+    """Read one target file, lines of `vertex x y z`, as a (1, vertices_count, 3) blend shape in
+    world axes.
+    """
     import torch
 
     with gzip.open(filename, "rt") as lines:

@@ -1,4 +1,6 @@
-"""Settings of synthetic captures; every field is part of what is rendered, so it is part of a view's uri."""
+"""Settings of synthetic captures; every field is part of what is rendered, so it is part of a
+view's uri.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
-    """What to render. The same config and capture index give the same pixels in any process of one machine.
+    """What to render. The same config and capture index give the same pixels in any process of one
+    machine.
 
-    `motion`: `random` gives every time an independent pose and heading (for cross-pose pairs), `smooth` lets people walk
-    in circles around the scene's centre while their poses change slowly (for tracking).
-    `background`: `per_image` draws a new one for every image, because a fixed one is a shortcut for training;
-    `static` keeps one for each camera.
+    `motion`: `random` gives every time an independent pose and heading (for cross-pose pairs),
+    `smooth` lets people walk in circles around the scene's centre while their poses change slowly
+    (for tracking). `background`: `per_image` draws a new one for every image, because a fixed one
+    is a shortcut for training; `static` keeps one for each camera.
     """
 
     seed: int = 0
@@ -31,8 +34,11 @@ class SyntheticConfig:
     min_fill: float = 0.8  # how much of the image the scene's extent takes: 1 touches the edges
     max_fill: float = 1.0
 
-    def __post_init__(self) -> None:
-        """Raise ValueError, naming the field, for values that nothing can be rendered from."""
+    def check(self) -> None:
+        """Raise ValueError, naming the field, for values that nothing can be rendered from.
+
+        Not done on construction: overrides come one field at a time, and some fields bound others.
+        """
         for name in ("num_captures", "people_per_capture", "num_views", "num_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -40,17 +46,24 @@ class SyntheticConfig:
             raise ValueError(f"fps must be more than 0, got {self.fps}")
         if len(self.image_px) not in (1, 2) or min(self.image_px) < 16:
             raise ValueError(
-                f"image_px must be one size or width and height, each at least 16, got {self.image_px}"
+                f"image_px must be one size or width and height, at least 16, got {self.image_px}"
             )
-        for low, high in (("min_spread_deg", "max_spread_deg"), ("min_fov_deg", "max_fov_deg"), ("min_fill", "max_fill")):
-            if not 0 < getattr(self, low) <= getattr(self, high):
+        for low, high in (
+            ("min_spread_deg", "max_spread_deg"),
+            ("min_fov_deg", "max_fov_deg"),
+            ("min_fill", "max_fill"),
+        ):
+            least, most = getattr(self, low), getattr(self, high)
+            if not 0 < least <= most:
                 raise ValueError(
-                    f"{low} must be more than 0 and at most {high}, got {getattr(self, low)} and {getattr(self, high)}"
+                    f"{low} must be more than 0 and at most {high}, got {least} and {most}"
                 )
         if self.max_fov_deg >= 150:
             raise ValueError(f"max_fov_deg must be less than 150, got {self.max_fov_deg}")
         if self.max_camera_height_m < 0.7:
-            raise ValueError(f"max_camera_height_m must be at least 0.7, got {self.max_camera_height_m}")
+            raise ValueError(
+                f"max_camera_height_m must be at least 0.7, got {self.max_camera_height_m}"
+            )
 
     @property
     def width_px(self) -> int:

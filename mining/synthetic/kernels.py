@@ -1,21 +1,25 @@
-"""The warp kernels that render bodies, and the structs they read; see `render` for how they are used.
+"""The warp kernels that render bodies, and the structs they read; see `render` for how they are
+used.
 
-Kinds of patterns, rows of a person's patterns, and everything in `Look` are explained in `appearance`.
+Colours are RGB from 0 to 1.
 """
 
 import warp as wp
 
 PLAIN, STRIPES, CHECKS, DOTS, NOISE, PLAID = range(6)
-SHIRT, SLEEVES, TROUSERS, SHOES = range(4)  # rows of a person's patterns
+SHIRT, SLEEVES, TROUSERS, SHOES = range(4)  # the order of a person's patterns
+CLOTHES = 4
 
-FAR_M = wp.constant(1000.0)
-BACKGROUND = wp.constant(-1)
-EDGE_M = wp.constant(0.03)  # neighbouring pixels that differ more in depth show different surfaces
+FAR_M = 1000.0
+BACKGROUND = -1
+EDGE_M = 0.03  # neighbouring pixels that differ more in depth show different surfaces
 
 
 @wp.struct
 class Pattern:
-    """A pattern in the coordinates of the cloth: `axis_u`, `axis_v` are directions times repeats per metre."""
+    """A pattern in the coordinates of the cloth: `axis_u`, `axis_v` are directions times repeats
+    per metre.
+    """
 
     kind: int
     axis_u: wp.vec3
@@ -28,7 +32,13 @@ class Pattern:
 
 @wp.struct
 class Look:
-    """How one person is coloured. Heights and lengths are metres in the reference pose (see `body_model`)."""
+    """How one person is coloured; heights and lengths are metres on the reference body (see
+    `body_model`).
+
+    Hair is above `hairline + hair_slope * (how far in front)`, and behind down to `hair_back`;
+    sleeves and trousers end at `sleeve` along the arm and at the height `trouser_hem`; an `emblem`
+    is a disc on the chest.
+    """
 
     skin: wp.vec3
     hair: wp.vec3
@@ -72,27 +82,30 @@ class Light:
 
 
 @wp.func
-def pattern_colour(pattern: Pattern, point: wp.vec3):  # type: ignore[no-untyped-def]
+def pattern_colour(pattern: Pattern, point: wp.vec3) -> wp.vec3:
     """The colour of a pattern at a point of the cloth."""
     u = wp.dot(pattern.axis_u, point)
     v = wp.dot(pattern.axis_v, point)
     in_u = u - wp.floor(u)
     in_v = v - wp.floor(v)
     colour = pattern.colour_a
-    if pattern.kind == 1:
+    if pattern.kind == STRIPES:
         if in_u < pattern.duty:
             colour = pattern.colour_b
-    elif pattern.kind == 2:
+    elif pattern.kind == CHECKS:
         if (in_u < 0.5) != (in_v < 0.5):
             colour = pattern.colour_b
-    elif pattern.kind == 3:
+    elif pattern.kind == DOTS:
         if (in_u - 0.5) * (in_u - 0.5) + (in_v - 0.5) * (in_v - 0.5) < 0.16 * pattern.duty + 0.03:
             colour = pattern.colour_b
-    elif pattern.kind == 4:
-        height = wp.noise(wp.uint32(7), wp.vec3(u, v, wp.dot(wp.cross(pattern.axis_u, pattern.axis_v), point) * 0.1))
+    elif pattern.kind == NOISE:
+        height = wp.noise(
+            wp.uint32(7),
+            wp.vec3(u, v, wp.dot(wp.cross(pattern.axis_u, pattern.axis_v), point) * 0.1),
+        )
         mix = wp.clamp(0.5 + 1.6 * height, 0.0, 1.0)
         colour = pattern.colour_a * (1.0 - mix) + pattern.colour_b * mix
-    elif pattern.kind == 5:
+    elif pattern.kind == PLAID:
         if in_u < pattern.duty:
             colour = colour * 0.5 + pattern.colour_b * 0.5
         if in_v < pattern.duty:
@@ -101,10 +114,12 @@ def pattern_colour(pattern: Pattern, point: wp.vec3):  # type: ignore[no-untyped
 
 
 @wp.func
-def body_colour(  # type: ignore[no-untyped-def]
-    look: Look, patterns: wp.array(dtype=Pattern), person: int, p: wp.vec3, arm: float, eye: float
-):
-    """The colour of one point of a body; `p` is the point on the reference body, `arm` metres from the shoulder."""
+def body_colour(
+    look: Look, patterns: wp.array[Pattern], person: int, p: wp.vec3, arm: float, eye: float
+) -> wp.vec3:
+    """The colour of one point of a body; `p` is the point on the reference body, `arm` metres from
+    the shoulder.
+    """
     side = wp.abs(p[0])
     colour = look.skin
     if eye > 0.5:
@@ -116,7 +131,7 @@ def body_colour(  # type: ignore[no-untyped-def]
         if p[0] < 0.0:
             sleeve = look.other_sleeve
         if arm < sleeve:
-            colour = pattern_colour(patterns[4 * person + 1], p)
+            colour = pattern_colour(patterns[CLOTHES * person + SLEEVES], p)
     elif p[2] > 0.53 or (p[2] > look.collar and side < 0.07):
         front = -p[1]
         hairline = look.hairline + look.hair_slope * front
@@ -132,20 +147,20 @@ def body_colour(  # type: ignore[no-untyped-def]
             if side > 0.014 and side < 0.05 and wp.abs(p[2] - 0.674 + 0.1 * (side - 0.03)) < 0.005:
                 colour = look.hair * 0.8
     elif p[2] > look.waist:
-        colour = pattern_colour(patterns[4 * person + 0], p)
+        colour = pattern_colour(patterns[CLOTHES * person + SHIRT], p)
         across = p[0] - look.emblem_x
         up = p[2] - look.emblem_z
         if p[1] < -0.02 and across * across + up * up < look.emblem_radius * look.emblem_radius:
             colour = look.emblem
     elif p[2] < look.shoe_top:
-        colour = pattern_colour(patterns[4 * person + 3], p)
+        colour = pattern_colour(patterns[CLOTHES * person + SHOES], p)
     elif p[2] > look.trouser_hem:
-        colour = pattern_colour(patterns[4 * person + 2], p)
+        colour = pattern_colour(patterns[CLOTHES * person + TROUSERS], p)
     return colour
 
 
 @wp.func
-def pixel_ray(lens: Lens, x: float, y: float):  # type: ignore[no-untyped-def]
+def pixel_ray(lens: Lens, x: float, y: float) -> wp.vec3:
     """The world direction, of length 1, of the ray through (x, y) in pixels."""
     in_cam = wp.vec3((x - lens.centre_x) / lens.focal_x, (y - lens.centre_y) / lens.focal_y, 1.0)
     return wp.normalize(lens.world_from_cam * in_cam)
@@ -153,11 +168,11 @@ def pixel_ray(lens: Lens, x: float, y: float):  # type: ignore[no-untyped-def]
 
 @wp.kernel
 def vertex_normals_kernel(
-    vertices: wp.array(dtype=wp.vec3),
-    faces: wp.array2d(dtype=int),
-    faces_around: wp.array2d(dtype=int),
-    normals: wp.array(dtype=wp.vec3),
-):
+    vertices: wp.array[wp.vec3],
+    faces: wp.array2d[int],
+    faces_around: wp.array2d[int],
+    normals: wp.array[wp.vec3],
+) -> None:
     """Area-weighted normals of `people x V` vertices that share the topology of one body."""
     i = wp.tid()
     vertices_each = faces_around.shape[0]
@@ -174,13 +189,18 @@ def vertex_normals_kernel(
 
 
 @wp.func
-def where_on_plane(a: wp.vec3, b: wp.vec3, c: wp.vec3, start: wp.vec3, ray: wp.vec3):  # type: ignore[no-untyped-def]
-    """Where a ray meets a triangle's plane, as the weights of its first two corners (they may be outside 0 to 1)."""
+def where_on_plane(a: wp.vec3, b: wp.vec3, c: wp.vec3, start: wp.vec3, ray: wp.vec3) -> wp.vec2:
+    """Where a ray meets a triangle's plane, as the weights of its first two corners (they may be
+    outside 0 to 1).
+    """
     normal = wp.cross(a - c, b - c)
     along = wp.dot(normal, ray)
     on_plane = start + ray * (wp.dot(normal, c - start) / along) - c
     area = wp.dot(normal, normal)
-    return wp.vec2(wp.dot(wp.cross(on_plane, b - c), normal) / area, wp.dot(wp.cross(a - c, on_plane), normal) / area)
+    return wp.vec2(
+        wp.dot(wp.cross(on_plane, b - c), normal) / area,
+        wp.dot(wp.cross(a - c, on_plane), normal) / area,
+    )
 
 
 @wp.kernel
@@ -189,26 +209,31 @@ def cast_kernel(
     lens: Lens,
     left: int,
     top: int,
-    hit_face: wp.array2d(dtype=int),
-    hit: wp.array2d(dtype=wp.vec3),
-):
-    """The face seen through each pixel's centre, where on it and how far: weights of two corners, metres.
+    hit_face: wp.array2d[int],
+    hit: wp.array2d[wp.vec3],
+) -> None:
+    """The face seen through each pixel's centre, where on it and how far: weights of two corners,
+    metres.
 
     Runs over the rectangle of pixels, from (left, top), outside of which nobody is.
     """
-    row, column = wp.tid()
+    row, column = wp.tid()  # type: ignore[misc]
     y = top + row
     x = left + column
-    query = wp.mesh_query_ray(mesh, lens.position, pixel_ray(lens, float(x) + 0.5, float(y) + 0.5), FAR_M)
+    query = wp.mesh_query_ray(
+        mesh, lens.position, pixel_ray(lens, float(x) + 0.5, float(y) + 0.5), FAR_M
+    )
     if query.result:
         hit_face[y, x] = query.face
         hit[y, x] = wp.vec3(query.u, query.v, query.t)
 
 
 @wp.kernel
-def depth_kernel(mesh: wp.uint64, position: wp.vec3, points: wp.array(dtype=wp.vec3),
-                 gap_m: wp.array(dtype=float), hit_face: wp.array(dtype=int)):  # fmt: skip
-    """For each point, the face that a ray from `position` meets on the way, and how far before the point."""
+def depth_kernel(mesh: wp.uint64, position: wp.vec3, points: wp.array[wp.vec3],
+                 gap_m: wp.array[float], hit_face: wp.array[int]) -> None:  # fmt: skip
+    """For each point, the face that a ray from `position` meets on the way, and how far before the
+    point.
+    """
     i = wp.tid()
     way = points[i] - position
     distance = wp.length(way)
@@ -225,24 +250,24 @@ def shade_kernel(
     mesh: wp.uint64,
     lens: Lens,
     light: Light,
-    faces: wp.array2d(dtype=int),
-    vertices: wp.array(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    reference: wp.array(dtype=wp.vec3),
-    arm_and_eye: wp.array(dtype=wp.vec2),
-    looks: wp.array(dtype=Look),
-    patterns: wp.array(dtype=Pattern),
+    faces: wp.array2d[int],
+    vertices: wp.array[wp.vec3],
+    normals: wp.array[wp.vec3],
+    reference: wp.array[wp.vec3],
+    arm_and_eye: wp.array[wp.vec2],
+    looks: wp.array[Look],
+    patterns: wp.array[Pattern],
     floor_pattern: Pattern,
     floor_share: float,
-    wall: wp.array2d(dtype=wp.vec3),
-    hit_face: wp.array2d(dtype=int),
-    hit: wp.array2d(dtype=wp.vec3),
-    image: wp.array2d(dtype=wp.vec3),
-):
+    wall: wp.array2d[wp.vec3],
+    hit_face: wp.array2d[int],
+    hit: wp.array2d[wp.vec3],
+    image: wp.array2d[wp.vec3],
+) -> None:
     """Colour every pixel from 0 to 1."""
-    y, x = wp.tid()
-    near_person = bool(False)
-    at_edge = bool(hit_face[y, x] < 0)
+    y, x = wp.tid()  # type: ignore[misc]
+    near_person = wp.bool(False)  # a plain False would be a constant to warp
+    at_edge = wp.bool(hit_face[y, x] < 0)
     for row in range(wp.max(y - 1, 0), wp.min(y + 2, hit_face.shape[0])):
         for column in range(wp.max(x - 1, 0), wp.min(x + 2, hit_face.shape[1])):
             if hit_face[row, column] >= 0:
@@ -282,7 +307,9 @@ def shade_kernel(
         v = hit[y, x][1]
         if sample > 0:
             angle = 2.0944 * float(sample) + 0.4
-            ray = pixel_ray(lens, float(x) + 0.5 + 0.36 * wp.cos(angle), float(y) + 0.5 + 0.36 * wp.sin(angle))
+            ray = pixel_ray(
+                lens, float(x) + 0.5 + 0.36 * wp.cos(angle), float(y) + 0.5 + 0.36 * wp.sin(angle)
+            )
             if at_edge:
                 query = wp.mesh_query_ray(mesh, lens.position, ray, FAR_M)
                 face = BACKGROUND
@@ -312,7 +339,9 @@ def shade_kernel(
             b = faces[face - person * faces_each, 1]
             c = faces[face - person * faces_each, 2]
             base = person * vertices_each
-            normal = wp.normalize(u * normals[base + a] + v * normals[base + b] + w * normals[base + c])
+            normal = wp.normalize(
+                u * normals[base + a] + v * normals[base + b] + w * normals[base + c]
+            )
             p = u * reference[a] + v * reference[b] + w * reference[c]
             extra = u * arm_and_eye[a] + v * arm_and_eye[b] + w * arm_and_eye[c]
             colour = body_colour(looks[person], patterns, person, p, extra[0], extra[1])

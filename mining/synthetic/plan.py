@@ -1,7 +1,9 @@
-"""What happens in one synthetic capture: who is in it, how they move, where the cameras stand. Plain numpy and fast.
+"""What happens in one synthetic capture: who is in it, how they move, where the cameras stand.
+Plain numpy and fast.
 
-World frame: metres, z up, floor at z = 0. Every random choice has its own seed, made of the config's seed, the capture's
-index and the choice's name, so that no choice depends on what was asked before.
+World frame: metres, z up, floor at z = 0. Every random choice has its own seed, made of the
+config's seed, the capture's index and the choice's name, so that no choice depends on what was
+asked before.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ LOOKED_AT = 12  # times that the cameras are placed for, spread over the capture
 
 @dataclass(frozen=True)
 class _Walk:
-    """A circle around the scene's centre, walked at a constant speed (its sign is the direction), with key poses."""
+    """A circle around the scene's centre, walked at a constant speed (its sign is the direction),
+    with key poses.
+    """
 
     radius_m: float
     start_rad: float
@@ -32,12 +36,17 @@ class _Walk:
 
 
 class Plan:
-    """Capture `index` of a config, from 0: identities, shapes, motion and cameras, without bodies or images."""
+    """Capture `index` of a config, from 0: identities, shapes, motion and cameras, without bodies
+    or images.
+    """
 
     def __init__(self, config: SyntheticConfig, index: int) -> None:
-        """Raises ValueError for an index that the config does not have."""
+        """Raises ValueError for a bad config or an index that it does not have."""
+        config.check()
         if not 0 <= index < config.num_captures:
-            raise ValueError(f"there is no capture {index}: the config has {config.num_captures}, counted from 0")
+            raise ValueError(
+                f"there is no capture {index}: the config has {config.num_captures}, counted from 0"
+            )
         self.config = config
         self.index = index
         self.times_s = tuple(frame / config.fps for frame in range(config.num_frames))
@@ -60,9 +69,13 @@ class Plan:
             time_s = self.times_s[time_index]
             distance_m = walk.speed_m_s * time_s
             around = walk.start_rad + distance_m / walk.radius_m
-            pose = walking_pose(walk.key_poses, time_s / walk.key_every_s, walk.gait, abs(distance_m))
+            pose = walking_pose(
+                walk.key_poses, time_s / walk.key_every_s, walk.gait, abs(distance_m)
+            )
             heading = around + np.copysign(np.pi / 2, walk.speed_m_s)
-            return pose, _standing_at(walk.radius_m * np.cos(around), walk.radius_m * np.sin(around), heading)
+            return pose, _standing_at(
+                walk.radius_m * np.cos(around), walk.radius_m * np.sin(around), heading
+            )
         rng = self.rng("pose", self.people[person], time_index)
         # Everybody has a place on a circle, 1.2 m from the neighbours.
         radius_m = 0.0 if len(self.people) == 1 else 0.6 / np.sin(np.pi / len(self.people))
@@ -79,27 +92,40 @@ class Plan:
             speed_m_s=float(rng.uniform(0.3, 0.7) * rng.choice([-1, 1])),
             key_poses=tuple(random_pose(rng) for _ in range(6)),
             key_every_s=float(rng.uniform(0.8, 1.6)),
-            gait=Gait(phase_rad=float(rng.uniform(0, 2 * np.pi)), stride_m=stride_m, swing_deg=18.0 * stride_m),
+            gait=Gait(
+                phase_rad=float(rng.uniform(0, 2 * np.pi)),
+                stride_m=stride_m,
+                swing_deg=18.0 * stride_m,
+            ),
         )
 
     def _reach_world(self) -> Array:
         """Points (N, 3) that surround everybody over time, for the cameras to frame."""
-        frames = sorted(set(np.linspace(0, self.config.num_frames - 1, LOOKED_AT).round().astype(int).tolist()))
+        frames = sorted(
+            set(np.linspace(0, self.config.num_frames - 1, LOOKED_AT).round().astype(int).tolist())
+        )
         points = []
         for person, shape in enumerate(self.shapes):
             for frame in frames:
                 pose, world_from_body = self.state(person, frame)
-                points.append(_stick_figure_m(pose, stature_m(shape)) @ world_from_body[:3, :3].T + world_from_body[:3, 3])
+                points.append(
+                    _stick_figure_m(pose, stature_m(shape)) @ world_from_body[:3, :3].T
+                    + world_from_body[:3, 3]
+                )
         return np.concatenate(points)
 
 
 def stature_m(shape: dict[str, float]) -> float:
     """Standing height of a shape: a fit to 400 Anny bodies, mean error 0.9 cm, largest 9 cm."""
-    return 0.514 + 1.273 * min(shape["age"], 0.667) - 0.138 * shape["gender"] + 1.074 * shape["height"]
+    return (
+        0.514 + 1.273 * min(shape["age"], 0.667) - 0.138 * shape["gender"] + 1.074 * shape["height"]
+    )
 
 
 def _random_shape(rng: np.random.Generator) -> dict[str, float]:
-    """Draw Anny's phenotype parameters, each from 0 to 1: mostly adults, some children (age below 0.6)."""
+    """Draw Anny's phenotype parameters, each from 0 to 1: mostly adults, some children (age below
+    0.6).
+    """
     child = rng.random() < 0.12
     return {
         "gender": float(np.clip(rng.choice([0.1, 0.9]) + rng.normal(scale=0.12), 0, 1)),
@@ -112,7 +138,9 @@ def _random_shape(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _stick_figure_m(pose: Pose, stature: float) -> Array:
-    """About where feet, head and hands of a posed body are, with a margin: points (N, 3) in the body frame, z from 0."""
+    """About where feet, head and hands of a posed body are, with a margin: points (N, 3) in the
+    body frame, z from 0.
+    """
     angle = dict(zip(ANGLES, np.radians(pose), strict=True))
     lean, twist = angle["pelvis_forward"] + angle["spine_forward"], angle["spine_twist"]
     up = np.array([0.0, -np.sin(lean), np.cos(lean)])
@@ -123,16 +151,28 @@ def _stick_figure_m(pose: Pose, stature: float) -> Array:
         shank = thigh - angle[f"{side}_knee"]
         aside = sign * np.array([np.cos(twist), np.sin(twist), 0.0])
         knee = np.array([sign * 0.1, -0.24 * np.sin(thigh), -0.24 * np.cos(thigh)])
-        ankle = knee + [sign * 0.24 * np.sin(angle[f"{side}_hip_spread"]), -0.25 * np.sin(shank), -0.25 * np.cos(shank)]
+        spread = sign * 0.24 * np.sin(angle[f"{side}_hip_spread"])
+        ankle = knee + np.array([spread, -0.25 * np.sin(shank), -0.25 * np.cos(shank)])
         raised, forward = angle[f"{side}_arm_raise"], angle[f"{side}_arm_forward"]
-        aim = np.sin(raised) * (np.cos(forward) * aside + np.sin(forward) * ahead) - np.cos(raised) * up
+        aim = (
+            np.sin(raised) * (np.cos(forward) * aside + np.sin(forward) * ahead)
+            - np.cos(raised) * up
+        )
         shoulder = 0.3 * up + 0.1 * aside
         bent = angle[f"{side}_elbow"] / np.pi
-        points += [knee, ankle, ankle + [0.0, -0.09, -0.03], shoulder, shoulder + (0.43 - 0.3 * bent) * aim]
+        points += [
+            knee,
+            ankle,
+            ankle + np.array([0.0, -0.09, -0.03]),
+            shoulder,
+            shoulder + (0.43 - 0.3 * bent) * aim,
+        ]
     figure = np.array(points) * stature
     figure[:, 2] -= figure[:, 2].min()
     margin = 0.05 * stature
-    return np.concatenate([figure + np.eye(3)[axis] * margin * way for axis in range(2) for way in (-1, 1)])
+    return np.concatenate(
+        [figure + np.eye(3)[axis] * margin * way for axis in range(2) for way in (-1, 1)]
+    )
 
 
 def _standing_at(x: float, y: float, heading_rad: float) -> Array:

@@ -1,4 +1,6 @@
-"""Reads synthetic views: the uri holds the whole config, the capture's index and the view's, so no file is needed."""
+"""Reads synthetic views: the uri holds the whole config, the capture's index and the view's, so no
+file is needed.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -22,49 +24,68 @@ class SyntheticReader:
     """Implements `mining.sources.base.Reader` for uris made by `view_uri`."""
 
     def probe(self, uri: str) -> ViewInfo:
-        """Tell size, rate and length without rendering. Raises ValueError for a uri that says nothing renderable."""
+        """Tell size, rate and length without rendering. Raises ValueError for a uri that says
+        nothing renderable.
+        """
         config, _, _, _ = parse_uri(uri)
         return ViewInfo(
-            width_px=config.width_px, height_px=config.height_px, fps=config.fps, num_frames=config.num_frames
+            width_px=config.width_px,
+            height_px=config.height_px,
+            fps=config.fps,
+            num_frames=config.num_frames,
         )
 
     def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
-        """Render the frame nearest to each time. Raises ValueError for a uri that says nothing renderable."""
+        """Render the frame nearest to each time, each once. Raises ValueError for a uri that says
+        nothing renderable.
+        """
         config, capture, view, annotated = parse_uri(uri)
         scene = _scene(config, capture)
-        for time_s in times_s:
-            index = int(np.clip(round(time_s * config.fps), 0, config.num_frames - 1))
+        indices = np.clip(np.round(np.asarray(times_s) * config.fps), 0, config.num_frames - 1)
+        for index in dict.fromkeys(indices.astype(int).tolist()):
             image, people = scene.render(view, index)
             yield Frame(
-                index=index, time_s=scene.times_s[index], image=image, people=people if annotated else None
+                index=index,
+                time_s=scene.times_s[index],
+                image=image,
+                people=people if annotated else None,
             )
 
 
 def view_uri(config: SyntheticConfig, capture: int, view: int, annotated: bool = True) -> str:
-    """Write a view as text: `synthetic:` and canonical JSON. Frames carry `people` only when `annotated`."""
+    """Write a view as text: `synthetic:` and canonical JSON. Frames carry `people` only when
+    `annotated`.
+    """
     table = {"annotated": annotated, "capture": capture, "config": to_dict(config), "view": view}
     return PREFIX + json.dumps(table, sort_keys=True, separators=(",", ":"))
 
 
 def capture_uri(config: SyntheticConfig, capture: int) -> str:
     """Write a whole capture as text; nothing reads it, it names what the views share."""
-    return PREFIX + json.dumps({"capture": capture, "config": to_dict(config)}, sort_keys=True, separators=(",", ":"))
+    return PREFIX + json.dumps(
+        {"capture": capture, "config": to_dict(config)}, sort_keys=True, separators=(",", ":")
+    )
 
 
 def parse_uri(uri: str) -> tuple[SyntheticConfig, int, int, bool]:
-    """Read config, capture index, view index and `annotated` back. Raises ValueError, in one sentence, for other text."""
+    """Read config, capture index, view index and `annotated` back. Raises ValueError, in one
+    sentence, for other text.
+    """
     try:
         if not uri.startswith(PREFIX):
             raise ValueError(f"it does not begin with {PREFIX!r}")
         table = json.loads(uri.removeprefix(PREFIX))
         wanted = {"annotated": bool, "capture": int, "config": dict, "view": int}
-        if not isinstance(table, dict) or {key: type(value) for key, value in table.items()} != wanted:
+        if (
+            not isinstance(table, dict)
+            or {key: type(value) for key, value in table.items()} != wanted
+        ):
             raise ValueError(f"it needs exactly {', '.join(wanted)}")
         config = override_from_table(SyntheticConfig(), table["config"])
-        if not (0 <= table["capture"] < config.num_captures and 0 <= table["view"] < config.num_views):
-            raise ValueError(
-                f"capture {table['capture']} of {config.num_captures}, view {table['view']} of {config.num_views}"
-            )
+        config.check()
+        for name, count in (("capture", config.num_captures), ("view", config.num_views)):
+            if not 0 <= table[name] < count:
+                raise ValueError(f"{name} {table[name]} of {count}, counted from 0")
     except ValueError as error:
         raise ValueError(f"not a synthetic view: {uri[:80]!r}: {error}") from None
     return config, table["capture"], table["view"], table["annotated"]

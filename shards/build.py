@@ -1,0 +1,167 @@
+"""Build a shard set: plan it, write its tars, then its index, then its rows in the catalog.
+
+A tar is finished in memory and written whole, under a name that only its plan uses; the index comes
+after the tars and the rows after the index. So a build may be killed anywhere: the same command
+finds the tars that are there, writes the others, and the bytes are the same.
+"""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from catalog import storage
+from catalog.config import to_dict
+from catalog.query import connect
+from shards import record
+from shards.format import INDEX_NAME, SPLITS, ShardEntry, ShardIndex, read_index
+from shards.plan import Plan, ShardsConfig, make_plan
+from shards.tars import WrittenTar, write_tars
+
+TAR_NAME = re.compile(r"(train|val)-[0-9a-f]{8}-\d{6}\.tar")  # as `Plan.shards` names them
+
+Item = Any
+Watch = Callable[[Iterable[Item], int], Iterable[Item]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What a build wrote, or found written."""
+
+    url: str
+    index: ShardIndex
+    num_in: int  # pairs that the condition picked
+    rejected: dict[str, int]  # by reason
+    num_failed: int
+    skipped: bool  # the same plan was already written
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The report as rows to print: what, amount."""
+        index = self.index
+        counts: list[tuple[str, int]] = [
+            ("pairs picked", self.num_in),
+            *((f"rejected: {reason}", count) for reason, count in self.rejected.items()),
+            ("failed", self.num_failed),
+            ("pairs written", index.num_pairs),
+            *((f"  {kind}", count) for kind, count in index.pairs_by_kind.items()),
+            *((f"  {split}", _num_samples(index.of_split(split))) for split in SPLITS),
+            ("shards", len(index.shards)),
+            ("bytes", sum(shard.bytes for shard in index.shards)),
+        ]
+        return [{"what": what, "amount": amount} for what, amount in counts]
+
+
+def build_shards(
+    root: str,
+    dataset: str | None,
+    out: str | None,
+    where: str,
+    config: ShardsConfig,
+    watch: Watch = lambda items, total: items,
+) -> BuildReport:
+    """Write the pairs of `dataset` (None: of all) that fulfil the SQL condition `where` as shards.
+
+    They go to the folder `out`, by default `ROOT/shards/<dataset or all>`, and replace what an
+    earlier plan wrote there. `watch` is given the stream of finished tars and their number.
+    Raises ValueError when there is nothing to write or the plan is refused; see `make_plan`.
+    """
+    root, name = storage.absolute(root), dataset or "all"
+    url = storage.absolute(out).rstrip("/") if out else record.default_url(root, name)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    with connect(root) as connection:
+        plan = make_plan(connection, dataset, where, config)
+        earlier = _earlier_index(url)
+        if skipped := earlier is not None and _is_whole(root, url, plan, earlier):
+            index = earlier
+        else:
+            storage.remove_leftovers(url)
+            planned = plan.shards()
+            tars = write_tars(root, url, connection, plan, planned, earlier)
+            index = _write_set(root, url, name, plan, list(watch(tars, len(planned))))
+            wall_s = time.perf_counter() - clock
+            record.record_run(root, plan, started, wall_s, index.num_failed)
+    _remove_earlier(root, url, plan, index)
+    return BuildReport(
+        url=url,
+        index=index,
+        num_in=plan.num_in,
+        rejected=dict(sorted(Counter(row["reason"] for row in plan.dropped).items())),
+        num_failed=index.num_failed,
+        skipped=skipped,
+    )
+
+
+def _earlier_index(url: str) -> ShardIndex | None:
+    try:
+        return read_index(url)
+    except ValueError:
+        return None  # nothing there, or damaged: either way it is written anew
+
+
+def _is_whole(root: str, url: str, plan: Plan, index: ShardIndex) -> bool:
+    """Tell whether the plan is already written, without losses, and recorded in the catalog."""
+    if index.plan != plan.plan_hash or index.num_failed:
+        return False
+    sizes_match = all(
+        _size_bytes(storage.join(url, shard.name)) == shard.bytes for shard in index.shards
+    )
+    return sizes_match and record.is_recorded(root, record.part_name(root, url, plan, index))
+
+
+def _size_bytes(url: str) -> int | None:
+    try:
+        return storage.size_bytes(url)
+    except FileNotFoundError:
+        return None
+
+
+def _write_set(
+    root: str, url: str, name: str, plan: Plan, written: Sequence[WrittenTar]
+) -> ShardIndex:
+    """Write the index over finished tars, then the rows; a tar without samples is not listed."""
+    failures = [failure for tar in written for failure in tar.failures]
+    tars = [tar for tar in written if tar.pair_ids]
+    if not tars:
+        raise ValueError(
+            f"none of the {len(failures)} pairs could be written, the first because "
+            f"{failures[0]['error']}: mine the dataset again"
+        )
+    kinds = dict(
+        zip(plan.pairs["pair_id"].to_pylist(), plan.pairs["kind"].to_pylist(), strict=True)
+    )
+    index = ShardIndex(
+        name=name,
+        query=plan.where,
+        seed=plan.config.seed,
+        num_pairs=sum(len(tar.pair_ids) for tar in tars),
+        pairs_by_kind=dict(
+            sorted(Counter(kinds[id] for tar in tars for id in tar.pair_ids).items())
+        ),
+        crop_px=plan.crop_px,
+        shards=tuple(tar.entry for tar in tars),
+        plan=plan.plan_hash,
+        num_failed=len(failures),
+        config=to_dict(plan.config),
+    )
+    storage.write_text(storage.join(url, INDEX_NAME), index.to_json())
+    samples = {tar.entry.name: tar.pair_ids for tar in tars}
+    record.record_set(root, url, plan, index, samples, failures)
+    return index
+
+
+def _remove_earlier(root: str, url: str, plan: Plan, index: ShardIndex) -> None:
+    """Delete the tars and rows of earlier plans; files that no build wrote are left alone."""
+    listed = {shard.name for shard in index.shards}
+    for file in storage.list_files(url, suffix=".tar"):
+        tar = file.rsplit("/", 1)[-1]
+        if TAR_NAME.fullmatch(tar) and tar not in listed:
+            storage.delete(file)
+    record.remove_earlier(root, record.part_name(root, url, plan, index))
+
+
+def _num_samples(shards: Iterable[ShardEntry]) -> int:
+    return sum(shard.samples for shard in shards)

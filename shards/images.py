@@ -1,0 +1,60 @@
+"""The crops' JPEG bytes, read from the tars that mining wrote and never encoded again."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from catalog import storage
+
+READ_THREADS = 8  # tars read at once: hides the latency of an object store
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class Place(NamedTuple):
+    """Where a crop's JPEG lies."""
+
+    file: str | None  # relative to the root; None when the catalog has no such crop
+    offset: int | None
+    length: int | None
+
+
+def read_jpegs(root: str, places: Iterable[Place]) -> dict[Place, bytes | ValueError]:
+    """Read crops' JPEGs, opening each tar once and only to the ranges that are needed.
+
+    What cannot be read maps to a ValueError that says why; the others are not affected.
+    """
+    by_file: dict[str | None, list[Place]] = defaultdict(list)
+    for place in sorted(set(places), key=lambda place: (place.file or "", place.offset or 0)):
+        by_file[place.file].append(place)
+    missing = by_file.pop(None, [])
+    images: dict[Place, bytes | ValueError] = {
+        place: ValueError("the catalog has no such crop") for place in missing
+    }
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        for found in pool.map(lambda item: _read_file(root, *item), by_file.items()):
+            images.update(found)
+    return images
+
+
+def _read_file(root: str, file: str | None, places: list[Place]) -> dict[Place, bytes | ValueError]:
+    assert file is not None
+    images: dict[Place, bytes | ValueError] = {}
+    try:
+        with storage.open_read(storage.join(root, file)) as tar:
+            for place in places:
+                tar.seek(place.offset or 0)
+                data = tar.read(place.length or 0)
+                whole = len(data) == place.length
+                is_jpeg = whole and data.startswith(JPEG_START) and data.endswith(JPEG_END)
+                images[place] = (
+                    data if is_jpeg else ValueError(f"{file} is damaged: {_lack(place)}")
+                )
+    except OSError as error:
+        reason = ValueError(f"{file} cannot be read: {error.strerror or 'it is not there'}")
+        images.update({place: reason for place in places if place not in images})
+    return images
+
+
+def _lack(place: Place) -> str:
+    return f"no whole JPEG of {place.length} bytes at {place.offset}"

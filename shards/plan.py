@@ -1,0 +1,252 @@
+"""The plan of a shard set: which pairs, in which tar, in which order. SQL picks them; nothing is
+read but the catalog, and nothing is written.
+
+A condition picks pairs; caps keep one person or one viewing angle from filling the set; what is
+left is shuffled by a hash, so that every tar mixes identities. The same catalog, condition and
+settings give the same plan, whatever the order of the rows.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.config import to_dict
+from catalog.ids import ID_LENGTH
+from catalog.query import select_from
+from catalog.schemas import PAIRS
+from shards.format import FORMAT, SPLITS
+
+if TYPE_CHECKING:
+    import duckdb
+
+DEFAULT_WHERE = "score > 0"
+ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
+PAIR_COLUMNS = PAIRS.schema.names
+
+PICK_PAIRS = """
+    WITH picked AS (
+        SELECT * FROM pairs
+        WHERE ($dataset IS NULL OR dataset = $dataset) AND (
+            {where}
+        )
+    ), binned AS (
+        SELECT *, row_number() OVER (
+            PARTITION BY identity_id, part, kind, floor(view_angle_deg / $angle_bin_deg)
+            ORDER BY score DESC NULLS LAST, pair_id) AS rank_in_bin
+        FROM picked
+    ), thinned AS (
+        SELECT *, kind <> 'cross_view' OR view_angle_deg IS NULL
+                  OR rank_in_bin <= coalesce($bin_cap, rank_in_bin) AS in_bin_cap
+        FROM binned
+    ), ranked AS (
+        SELECT *, row_number() OVER (
+            PARTITION BY identity_id, part, kind, in_bin_cap
+            ORDER BY score DESC NULLS LAST, pair_id) AS rank_in_identity
+        FROM thinned
+    )
+    SELECT ranked.* EXCLUDE (in_bin_cap),
+           CASE WHEN NOT in_bin_cap THEN 'angle_bin_cap'
+                WHEN rank_in_identity > coalesce($identity_cap, rank_in_identity)
+                THEN 'identity_cap' END AS reason,
+           captures.subject,
+           a.file AS file_a, a."offset" AS offset_a, a.length AS length_a, a.size_px AS size_px_a,
+           b.file AS file_b, b."offset" AS offset_b, b.length AS length_b, b.size_px AS size_px_b
+    FROM ranked
+    LEFT JOIN crops AS a ON crop_a = a.crop_id
+    LEFT JOIN crops AS b ON crop_b = b.crop_id
+    LEFT JOIN captures ON ranked.capture_id = captures.capture_id
+    ORDER BY ranked.split, sha256($seed || ':' || pair_id), pair_id"""
+
+DATASETS = "SELECT DISTINCT dataset FROM pairs ORDER BY dataset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsConfig:
+    """How pairs are balanced, ordered and cut into tars."""
+
+    seed: int = 0  # of the order of the samples
+    samples_per_shard: int = 500  # also bounds memory: one tar is built at a time
+    max_pairs_per_identity_per_kind: int | None = 2000  # best score first; none: no cap
+    max_pairs_per_angle_bin: int | None = 500  # cross-view pairs of one identity; none: no cap
+    angle_bin_deg: float = 15.0  # width of a bin of view angles
+
+    def __post_init__(self) -> None:
+        caps = (self.max_pairs_per_identity_per_kind, self.max_pairs_per_angle_bin)
+        if self.samples_per_shard < 1 or any(cap is not None and cap < 1 for cap in caps):
+            raise ValueError("samples_per_shard and the caps must be 1 or more")
+        if not 0 < self.angle_bin_deg <= 360:
+            raise ValueError("angle_bin_deg must be above 0 and at most 360")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedShard:
+    """One tar to be: its name, split, and the rows of the plan's pairs that go in, in order."""
+
+    name: str
+    split: str
+    pairs: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to write."""
+
+    dataset: str | None  # None: of all datasets
+    where: str
+    config: ShardsConfig
+    pairs: pa.Table  # columns of `pairs` plus each crop's file, offset and length; in shard order
+    dropped: list[dict[str, str]]  # id, reason and detail of each pair that a cap dropped
+    crop_px: int
+    plan_hash: str  # of everything that decides the bytes
+
+    @property
+    def num_in(self) -> int:
+        """Pairs that the condition picked, before the caps."""
+        return self.pairs.num_rows + len(self.dropped)
+
+    def shards(self) -> list[PlannedShard]:
+        """Cut the pairs into tars, each of one split.
+
+        A name carries the start of the plan's hash: a new plan never overwrites the tars of an
+        old one, so the old set stays whole until the new index replaces the old.
+        """
+        shards = []
+        size = self.config.samples_per_shard
+        for split in SPLITS:
+            pairs = self.pairs.filter(pc.equal(self.pairs["split"], split))
+            for number, start in enumerate(range(0, pairs.num_rows, size)):
+                name = f"{split}-{self.plan_hash[:8]}-{number:06d}.tar"
+                shards.append(PlannedShard(name=name, split=split, pairs=pairs.slice(start, size)))
+        return shards
+
+
+def make_plan(
+    connection: "duckdb.DuckDBPyConnection", dataset: str | None, where: str, config: ShardsConfig
+) -> Plan:
+    """Plan a shard set over an open catalog.
+
+    Raises ValueError when the condition is not one over the columns of `pairs`, when it picks
+    nothing, or when what it picks cannot be one set: a person in both splits, images of several
+    sizes, a pair twice.
+    """
+    rows = _pick(connection, dataset, where, config)
+    if not rows.num_rows:
+        found = select_from(connection, DATASETS)["dataset"].to_pylist()
+        of_dataset = f" of dataset {dataset!r}" if dataset else ""
+        raise ValueError(
+            f"no pair{of_dataset} fulfils {where!r}; the catalog has pairs of: "
+            f"{', '.join(found) or 'nothing yet'}"
+        )
+    _refuse_duplicates(rows)
+    _refuse_leaks(rows)
+    kept = rows.filter(pc.is_null(rows["reason"]))
+    kept = kept.drop_columns(["reason", "rank_in_bin", "rank_in_identity", "subject"])
+    return Plan(
+        dataset=dataset,
+        where=where,
+        config=config,
+        pairs=kept,
+        dropped=_dropped(rows, config),
+        crop_px=_common_size_px(kept),
+        plan_hash=_hash_plan(kept, dataset, where, config),
+    )
+
+
+def iterate_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow table as dicts, with few of them in memory at a time."""
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
+def _pick(
+    connection: "duckdb.DuckDBPyConnection", dataset: str | None, where: str, config: ShardsConfig
+) -> pa.Table:
+    parameters = {
+        "dataset": dataset,
+        "angle_bin_deg": config.angle_bin_deg,
+        "bin_cap": config.max_pairs_per_angle_bin,
+        "identity_cap": config.max_pairs_per_identity_per_kind,
+        "seed": str(config.seed),
+    }
+    try:
+        return select_from(connection, PICK_PAIRS.format(where=where), parameters)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{where!r} is not a condition over the columns of pairs: {reason}; "
+            "`python -m catalog tables pairs` lists them"
+        ) from None
+
+
+def _refuse_duplicates(rows: pa.Table) -> None:
+    counts = rows["pair_id"].value_counts()
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+    if twice:
+        raise ValueError(
+            f"the catalog holds {len(twice)} pairs or their crops twice, such as {twice[0]}, as "
+            "when mining was stopped half-way: run the same `python -m mining run` again"
+        )
+
+
+def _refuse_leaks(rows: pa.Table) -> None:
+    splits: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    people = rows.select(["dataset", "capture_id", "subject", "split"])
+    distinct = people.group_by(people.column_names).aggregate([]).to_pylist()
+    for row in distinct:
+        splits["capture", row["capture_id"]].add(row["split"])
+        if row["subject"] is not None:
+            splits["subject", row["subject"], "of", row["dataset"]].add(row["split"])
+    unknown = {row["split"] for row in distinct} - set(SPLITS)
+    leaks = sorted(" ".join(who) for who, found in splits.items() if len(found) > 1)
+    if unknown:
+        raise ValueError(f"pairs have the split {unknown.pop()!r}; splits are: {', '.join(SPLITS)}")
+    if leaks:
+        raise ValueError(
+            f"{leaks[0]} is in both train and val: a held-out person would be trained on; "
+            "correct its split in the source and mine again"
+        )
+
+
+def _common_size_px(pairs: pa.Table) -> int:
+    found = {size for side in "ab" for size in pairs[f"size_px_{side}"].unique().to_pylist()}
+    sizes = sorted(found - {None})
+    if len(sizes) != 1:
+        raise ValueError(
+            f"the crops have {', '.join(map(str, sizes)) or 'no'} px; a shard set has one size: "
+            'pick it with --where "crop_a IN (SELECT crop_id FROM crops WHERE size_px = ...)"'
+        )
+    return int(sizes[0])
+
+
+def _dropped(rows: pa.Table, config: ShardsConfig) -> list[dict[str, str]]:
+    columns = ["pair_id", "reason", "rank_in_bin", "rank_in_identity"]
+    dropped = rows.select(columns).filter(pc.is_valid(rows["reason"])).sort_by("pair_id")
+    details = {
+        "angle_bin_cap": f"{{rank_in_bin}} of {config.max_pairs_per_angle_bin}",
+        "identity_cap": f"{{rank_in_identity}} of {config.max_pairs_per_identity_per_kind}",
+    }
+    return [
+        {
+            "id": row["pair_id"],
+            "reason": row["reason"],
+            "detail": "rank " + details[row["reason"]].format(**row),
+        }
+        for row in iterate_rows(dropped)
+    ]
+
+
+def _hash_plan(pairs: pa.Table, dataset: str | None, where: str, config: ShardsConfig) -> str:
+    """Hash the settings, every picked pair's row, and where its images lie.
+
+    A crop file's name carries the key of its work unit, so it stands for the images themselves.
+    """
+    digest = hashlib.sha256(json.dumps([FORMAT, dataset, where, to_dict(config)]).encode())
+    for row in iterate_rows(pairs):
+        digest.update(json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()[:ID_LENGTH]

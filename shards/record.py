@@ -1,0 +1,123 @@
+"""What a build leaves in the catalog: the shard set, its tars and samples, and what was dropped."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+
+from catalog import parts, storage
+from catalog.config import config_hash, to_dict
+from catalog.ids import content_id
+from catalog.names import slug
+from catalog.parts import PartName, Row
+from shards.format import ShardIndex
+from shards.plan import Plan
+
+UNIT = "shards"
+PACKAGES = ("duckdb", "pyarrow", "webdataset")
+
+
+def part_name(root: str, url: str, plan: Plan, index: ShardIndex) -> PartName:
+    """Name the parts of a shard set: by its folder, its plan (with what the caps dropped)
+    and its bytes.
+
+    Sets in their default place are named by the dataset; others by their folder and its URL.
+    """
+    scope = index.name
+    if url != default_url(root, index.name):
+        scope = f"{slug(url.rstrip('/').rsplit('/', 1)[-1])}-{content_id(url)[:8]}"
+    shards = [[shard.name, shard.sha256] for shard in index.shards]
+    return PartName(scope, UNIT, content_id(scope, index.plan, plan.dropped, shards))
+
+
+def default_url(root: str, name: str) -> str:
+    """Where a shard set lies when the user names no place."""
+    return storage.join(root, "shards", name)
+
+
+def is_recorded(root: str, name: PartName) -> bool:
+    """Tell whether a shard set's rows are all in the catalog."""
+    return storage.exists(parts.part_url(root, "units", name))
+
+
+def record_set(
+    root: str,
+    url: str,
+    plan: Plan,
+    index: ShardIndex,
+    samples: Mapping[str, Sequence[str]],
+    failures: Sequence[Row],
+) -> None:
+    """Write a shard set's rows. `samples` has the pair ids in each tar, in order; `failures` the id
+    and error of each pair that was lost.
+    """
+    name = part_name(root, url, plan, index)
+    where = {"stage": UNIT, "unit": name.unit_id}
+    shard_set = {
+        "shard_set": name.key,
+        "url": url.removeprefix(f"{root}/"),
+        "query": index.query,
+        "seed": index.seed,
+        "config": json.dumps(index.config, sort_keys=True),
+        "num_pairs": index.num_pairs,
+    }
+    unit = {
+        **where,
+        "key": name.key,
+        "dataset": plan.dataset,
+        "counted": "pairs",
+        "num_in": plan.num_in,
+        "num_kept": index.num_pairs,
+        "num_rejected": len(plan.dropped),
+        "num_failed": len(failures),
+    }
+    rows: dict[str, list[Row]] = {
+        "shard_sets": [shard_set],
+        "shards": [
+            {
+                "shard_set": name.key,
+                "name": shard.name,
+                "split": shard.split,
+                "samples": shard.samples,
+                "bytes": shard.bytes,
+                "sha256": shard.sha256,
+            }
+            for shard in index.shards
+        ],
+        "samples": [
+            {"shard_set": name.key, "shard": shard, "position": position, "pair_id": pair_id}
+            for shard, pair_ids in samples.items()
+            for position, pair_id in enumerate(pair_ids)
+        ],
+        "rejects": [{**where, **row} for row in plan.dropped],
+        "failures": [{**where, **row, "attempt": 1, "num_lost": 1} for row in failures],
+        "units": [unit],
+    }
+    parts.commit(root, name, rows)
+
+
+def remove_earlier(root: str, name: PartName) -> None:
+    """Delete the rows that earlier plans of the same shard set left."""
+    outputs = parts.all_outputs(root).get((name.scope, name.unit), [])
+    parts.remove([url for key, url in outputs if key != name.key])
+
+
+def record_run(root: str, plan: Plan, started: datetime, wall_s: float, num_failed: int) -> None:
+    """Write the row of `runs` for a build that did work; it alone knows the clock."""
+    run_id = content_id(plan.plan_hash, started.isoformat())
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    row = {
+        "run_id": run_id,
+        "stage": UNIT,
+        "dataset": plan.dataset,
+        "config": json.dumps({"where": plan.where, **to_dict(plan.config)}),
+        "config_hash": config_hash(plan.config),
+        "versions": json.dumps(versions),
+        "started": started,
+        "wall_s": round(wall_s, 3),
+        "num_units": 1,
+        "num_skipped": 0,
+        "num_failed": int(num_failed > 0),
+    }
+    parts.commit(root, PartName(run_id, UNIT, "run"), {"runs": [row]})

@@ -1,0 +1,250 @@
+"""Whole mining runs over synthetic captures: true pairs, exact counts, and the same bytes however it is run."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog import check, query, trace
+from catalog.config import override
+from mining.config import MiningConfig
+from mining.executor import Done
+from mining.run import RunOptions, RunReport, mine
+from mining.sources.base import DatasetSpec
+from mining.synthetic.config import SyntheticConfig
+from mining.synthetic.scene import Scene
+from tests.plugins import install_plugin
+from tests.videos import write_video
+
+OPTIONS = {"num_captures": 3, "num_views": 3, "num_frames": 3, "image_px": 128}
+SETTINGS = ["crop.size_px=96", "crop.min_person_px=40"]
+
+
+def unwatched(done: Iterable[Done], total: int, stage: str) -> Iterable[Done]:
+    return done
+
+
+def mine_synthetic(root: Path, settings: Iterable[str] = (), **options: object) -> RunReport:
+    spec = DatasetSpec(
+        name="people", adapter="synthetic", root="synthetic", options={**OPTIONS, **options}
+    )
+    config = override(MiningConfig(), [*SETTINGS, *settings])
+    return mine(spec, config, RunOptions(root=str(root), workers=0), unwatched)
+
+
+def contents(root: Path) -> dict[str, str]:
+    """The sha256 of every file below a root but the records of runs, which know the clock."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.relative_to(root).parts[:2] != ("catalog", "runs")
+    }
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mined")
+    mine_synthetic(root)
+    return root
+
+
+def rows(root: Path, sql: str) -> list[dict[str, object]]:
+    return query.select(str(root), sql).to_pylist()
+
+
+def test_every_check_of_the_catalog_holds(mined: Path) -> None:
+    assert [row for row in check.check(str(mined)) if row["broken"]] == []
+
+
+def test_frames_people_and_pairs_are_there(mined: Path) -> None:
+    [counts] = rows(
+        mined,
+        """SELECT (SELECT count(*) FROM captures) AS captures, (SELECT count(*) FROM views) AS views,
+           (SELECT sum(num_kept) FROM units WHERE stage = 'decode') AS frames,
+           (SELECT count(*) FROM crops) AS crops""",
+    )
+    assert counts == {"captures": 3, "views": 9, "frames": 27, "crops": 27}
+    kinds = {
+        row["kind"]: row["n"]
+        for row in rows(mined, "SELECT kind, count(*) n FROM pairs GROUP BY 1")
+    }
+    assert kinds["cross_view"] >= 9 and kinds["cross_pose"] >= 3
+
+
+def test_pairs_show_one_person_at_the_stated_times_and_angles(mined: Path) -> None:
+    pairs = rows(
+        mined,
+        """SELECT pairs.*, captures.name AS capture, da.given_identity AS person_a,
+                  db.given_identity AS person_b, va.name AS view_a, vb.name AS view_b,
+                  a.time_s AS time_a, b.time_s AS time_b
+           FROM pairs JOIN captures USING (capture_id)
+           JOIN crops a ON crop_a = a.crop_id JOIN crops b ON crop_b = b.crop_id
+           JOIN detections da ON da.detection_id = a.detection_id
+           JOIN detections db ON db.detection_id = b.detection_id
+           JOIN views va ON va.view_id = a.view_id JOIN views vb ON vb.view_id = b.view_id""",
+    )
+    config = SyntheticConfig(num_captures=3, num_views=3, num_frames=3, image_px=(128,))
+    scenes = {f"synthetic-{k:05d}": Scene(config, k) for k in range(3)}
+    for pair in pairs:
+        assert pair["person_a"] == pair["person_b"]
+        assert abs(abs(pair["time_a"] - pair["time_b"]) - pair["time_gap_s"]) < 1e-9
+        if pair["kind"] == "cross_view":
+            scene = scenes[pair["capture"]]
+            middle = scene.joints_world(0, round(pair["time_a"] * config.fps)).mean(axis=0)
+            rays = [
+                scene.cameras[int(view[-1])].centre_world - middle
+                for view in (pair["view_a"], pair["view_b"])
+            ]
+            cosine = rays[0] @ rays[1] / np.linalg.norm(rays[0]) / np.linalg.norm(rays[1])
+            assert pair["view_angle_deg"] == pytest.approx(np.degrees(np.arccos(cosine)), abs=1.0)
+            assert pair["time_gap_s"] == 0
+        else:
+            assert pair["time_gap_s"] > 0
+
+
+def test_from_a_pair_the_trace_leads_to_the_frames_and_their_source(mined: Path) -> None:
+    [pair] = rows(mined, "SELECT pair_id FROM pairs WHERE kind = 'cross_view' ORDER BY 1 LIMIT 1")
+    found = trace.trace(str(mined), f"{pair['pair_id']}.a.jpg")
+    assert [row["what"] for row in found if row["depth"] < 2] == ["pair", "crop a", "crop b"]
+    uris = [row["uri"] for row in found if row["what"] == "view"]
+    assert len(set(uris)) == 2 and all(uri.startswith("synthetic:") for uri in uris)
+
+
+def test_a_second_run_does_no_work_and_changes_nothing(mined: Path) -> None:
+    before = contents(mined)
+    report = mine_synthetic(mined)
+    assert (report.num_done, report.num_skipped) == (0, 9)
+    assert contents(mined) == before
+
+
+def test_a_changed_score_pairs_again_but_decodes_nothing(mined: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(mined), str(root)], check=True)
+    report = mine_synthetic(root, ["score.expression=covisibility"])
+    assert (report.num_done, report.num_skipped) == (3, 6)
+    assert rows(root, "SELECT 1 FROM pairs WHERE score <> covisibility") == []
+    assert [row for row in check.check(str(root)) if row["broken"]] == []
+    mine_synthetic(root)
+    assert contents(root) == contents(mined), "back to the first settings: the first bytes"
+
+
+def test_more_captures_mine_only_the_new_ones(mined: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(mined), str(root)], check=True)
+    report = mine_synthetic(root, num_captures=4)
+    assert (report.num_done, report.num_skipped) == (3, 9)
+
+
+def test_a_wrong_score_costs_its_units_and_says_why(tmp_path: Path) -> None:
+    report = mine_synthetic(tmp_path, ["score.expression=beauty"], num_captures=1)
+    assert report.num_failed == 1
+    [failure] = rows(tmp_path, "SELECT error FROM failures")
+    assert "beauty" in failure["error"]
+    assert [row for row in check.check(str(tmp_path)) if row["broken"]] == []
+
+
+DATASET_FILE = """
+name = "people"
+adapter = "synthetic"
+[options]
+num_captures = 3
+num_views = 3
+num_frames = 3
+image_px = 128
+[config.crop]
+size_px = 96
+min_person_px = 40
+"""
+
+
+def command(dataset: Path, root: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "mining", "run", str(dataset), "--root", str(root), *more]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    path = tmp_path / "people.toml"
+    path.write_text(DATASET_FILE)
+    return path
+
+
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_any_number_of_ray_workers_writes_the_same_bytes(
+    mined: Path, dataset: Path, tmp_path: Path, workers: str
+) -> None:
+    root = tmp_path / "root"
+    subprocess.run(command(dataset, root, "--workers", workers), check=True)
+    assert contents(root) == contents(mined)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(mined: Path, dataset: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for enough in (2, 5):  # units that are done when the whole run is killed
+        with subprocess.Popen(
+            command(dataset, root, "--workers", "2"), start_new_session=True
+        ) as run:
+            deadline = time.monotonic() + 120
+            while len(list((root / "catalog" / "units").glob("*.parquet"))) < enough:
+                assert run.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            os.killpg(run.pid, signal.SIGKILL)
+    time.sleep(1.0)
+    subprocess.run(command(dataset, root, "--workers", "2"), check=True)
+    assert contents(root) == contents(mined)
+    assert [row for row in check.check(str(root)) if row["broken"]] == []
+
+
+def test_a_worker_that_dies_costs_its_unit_alone(tmp_path: Path) -> None:
+    """A reader that takes its process down, as a decoder does that runs out of memory."""
+    code = (
+        "import os\n"
+        "from mining.sources.base import Capture, Listing, View, ViewInfo\n"
+        "class Deadly:\n"
+        "    def probe(self, uri): return ViewInfo(width_px=64, height_px=64, fps=1.0, num_frames=3)\n"
+        "    def frames(self, uri, times_s):\n"
+        "        if uri == 'bad': os._exit(1)\n"
+        "        return iter(())\n"
+        "class Source:\n"
+        "    def captures(self, spec):\n"
+        "        return Listing(captures=tuple(Capture(name=n, uri=n, annotated=True, views=(\n"
+        "            View(name=n, uri=n, reader='deadly', fingerprint=n),)) for n in ('bad', 'good')))\n"
+    )
+    entry_points = "[crosspairs.sources]\ndeadly = deadly:Source\n[crosspairs.readers]\ndeadly = deadly:Deadly\n"
+    site = install_plugin(tmp_path / "site", "deadly", code, entry_points)
+    (tmp_path / "my.toml").write_text('adapter = "deadly"\n')
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    run = command(tmp_path / "my.toml", tmp_path / "root", "--workers", "2")
+    subprocess.run(run, check=True, env=environment)
+    [failure] = rows(tmp_path / "root", "SELECT error, attempt, num_lost FROM failures")
+    assert failure["error"].startswith("the worker died 2 times")
+    assert failure["attempt"] == 2 and failure["num_lost"] == 30
+    units = rows(
+        tmp_path / "root", "SELECT stage, num_failed FROM units WHERE stage = 'decode' ORDER BY 2"
+    )
+    assert [row["num_failed"] for row in units] == [0, 30]
+
+
+def test_a_damaged_video_costs_itself_and_changed_footage_replaces_the_old(tmp_path: Path) -> None:
+    footage, root = tmp_path / "footage", tmp_path / "root"
+    footage.mkdir()
+    write_video(footage / "good.mp4", 20)
+    (footage / "bad.mp4").write_bytes(b"damaged")
+    spec = DatasetSpec(name="footage", adapter="folder", root=str(footage))
+    options = RunOptions(root=str(root), workers=0)
+    report = mine(spec, MiningConfig(), options, unwatched)
+    assert report.num_failed == 1
+    [failure] = rows(root, "SELECT id, error FROM failures")
+    assert failure["id"] == "bad" and "is not a video that can be read" in failure["error"]
+    assert [row["name"] for row in rows(root, "SELECT name FROM captures")] == ["good"]
+    write_video(footage / "good.mp4", 40)
+    mine(spec, MiningConfig(), options, unwatched)
+    [capture] = rows(root, "SELECT duration_s FROM captures")
+    assert capture["duration_s"] == 2.0
+    assert [row for row in check.check(str(root)) if row["broken"]] == []

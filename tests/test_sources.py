@@ -1,0 +1,153 @@
+"""Sources: what lies in a folder becomes captures; what cannot be used is said, and costs only itself."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mining.sources.base import Listing
+from mining.sources.calibration import read_toml
+from mining.sources.registry import make_source, resolve_dataset
+from tests.videos import write_video
+
+CAMERA = """
+[cameras.{name}]
+size_px = [96, 64]
+intrinsics = [[100.0, 0.0, 48.0], [0.0, 100.0, 32.0], [0.0, 0.0, 1.0]]
+world_from_cam = [[1.0, 0.0, 0.0, {x}], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -3.0],
+                  [0.0, 0.0, 0.0, 1.0]]
+"""
+
+
+def listing(path: Path) -> Listing:
+    spec, _ = resolve_dataset(str(path))
+    return make_source(spec.adapter).captures(spec)
+
+
+def names(path: Path) -> dict[str, list[str]]:
+    return {
+        capture.name: [view.name for view in capture.views] for capture in listing(path).captures
+    }
+
+
+def test_a_video_is_a_capture(tmp_path: Path) -> None:
+    assert names(write_video(tmp_path / "walk.mp4", 4)) == {"walk": ["walk"]}
+
+
+def test_each_video_of_a_folder_is_its_own_capture(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.mp4", "b.mkv", "deeper/c.mp4"):
+        write_video(tmp_path / name, 4)
+    (tmp_path / "notes.txt").write_text("not footage")
+    assert names(tmp_path) == {"a": ["a"], "b": ["b"], "deeper/c": ["c"]}
+
+
+def test_a_calibration_makes_one_capture_of_its_folder(tmp_path: Path) -> None:
+    for name in ("left", "right"):
+        write_video(tmp_path / f"{name}.mp4", 4)
+    text = CAMERA.format(name="left", x=-1.0) + CAMERA.format(name="right", x=1.0)
+    (tmp_path / "calibration.toml").write_text(text)
+    found = listing(tmp_path)
+    [capture] = found.captures
+    assert [view.name for view in capture.views] == ["left", "right"]
+    assert [view.camera.centre_world[0] for view in capture.views if view.camera] == [-1.0, 1.0]
+    assert found.problems == ()
+
+
+def test_a_camera_may_have_a_folder_with_a_video_or_with_images(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    (tmp_path / "right").mkdir()
+    write_video(tmp_path / "left" / "anything.mp4", 4)
+    cv2.imwrite(str(tmp_path / "right" / "0.png"), np.zeros((64, 96, 3), np.uint8))
+    text = CAMERA.format(name="left", x=-1.0) + CAMERA.format(name="right", x=1.0)
+    (tmp_path / "calibration.toml").write_text(text)
+    [capture] = listing(tmp_path).captures
+    assert [(view.name, view.reader) for view in capture.views] == [
+        ("left", "video"),
+        ("right", "images"),
+    ]
+
+
+def test_views_and_cameras_that_do_not_match_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    for name in ("left", "extra"):
+        write_video(tmp_path / f"{name}.mp4", 4)
+    text = CAMERA.format(name="left", x=-1.0) + CAMERA.format(name="gone", x=1.0)
+    (tmp_path / "calibration.toml").write_text(text)
+    found = listing(tmp_path)
+    [capture] = found.captures
+    assert {view.name: view.camera is not None for view in capture.views} == {
+        "left": True,
+        "extra": False,
+    }
+    errors = " ".join(problem.error for problem in found.problems)
+    assert "no camera 'extra'" in errors and "'gone'" in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[cameras", "not TOML"),
+        ("fps = 30", r"no table \[cameras.NAME\]"),
+        ("[cameras.a]\nintrinsics = 3", "has no world_from_cam"),
+        (CAMERA.format(name="a", x="'far'"), "world_from_cam must be 4 rows of 4 numbers"),
+        (
+            CAMERA.format(name="a", x=0).replace("1.0, 0.0, 0.0, 0]", "2.0, 0.0, 0.0, 0]"),
+            "no rotation",
+        ),
+    ],
+)
+def test_a_wrong_calibration_is_said_in_one_sentence(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        read_toml(text)
+
+
+def test_a_wrong_calibration_costs_only_the_cameras(tmp_path: Path) -> None:
+    write_video(tmp_path / "left.mp4", 4)
+    (tmp_path / "calibration.toml").write_text("nonsense")
+    found = listing(tmp_path)
+    assert [view.camera for view in found.captures[0].views] == [None]
+    assert "mined without calibration" in found.problems[0].error
+
+
+def test_a_folder_with_nothing_in_it_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds neither videos nor images: give a video"):
+        listing(tmp_path)
+
+
+def test_a_name_that_is_nothing_says_so() -> None:
+    with pytest.raises(ValueError, match="no such file or folder, and not one of demo, synthetic"):
+        resolve_dataset("no-such-thing")
+
+
+def test_a_dataset_file_names_adapter_root_options_and_config(tmp_path: Path) -> None:
+    (tmp_path / "footage").mkdir()
+    write_video(tmp_path / "footage" / "a.mp4", 4)
+    file = tmp_path / "my.toml"
+    file.write_text(
+        'name = "Studio 1"\nroot = "footage"\n[options]\nlicence = "CC0"\n[config.sample]\nfps = 5\n'
+    )
+    spec, config = resolve_dataset(str(file))
+    assert (spec.name, spec.adapter, config) == ("studio-1", "folder", {"sample": {"fps": 5}})
+    assert make_source("folder").captures(spec).captures[0].licence == "CC0"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name =", "is not TOML"),
+        ('colour = "red"', "unknown key colour"),
+        ('root = "nowhere"', "does not exist"),
+        ("options = 3", "must be tables"),
+    ],
+)
+def test_a_wrong_dataset_file_is_said_in_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        resolve_dataset(str(file))
+
+
+def test_an_unknown_adapter_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match="there are: folder, demo, synthetic"):
+        make_source("kinect")

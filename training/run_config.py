@@ -1,0 +1,104 @@
+"""What a pre-training run is: its config, its length, and when it may be continued."""
+
+import math
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Any, Literal
+
+from catalog.config import override_from_table, valid_keys
+from training.augment import AugmentConfig
+from training.batches import View
+from training.evaluate import EvaluateConfig
+from training.loader import LoaderConfig
+from training.loss import LossConfig
+from training.masking import MaskingConfig
+from training.model import CrocoConfig
+from training.optimizer import OptimizerConfig
+
+MAY_CHANGE = (
+    "loader.num_workers",
+    "loader.prefetch_batches",
+    "evaluate.",
+    "run.",
+)  # when a run is continued
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How long a run is and what it writes on the way. The first budget that is set counts."""
+
+    num_steps: int | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
+    log_every: int = 50  # steps
+    evaluate_every: int = 2000  # steps; held-out loss
+    checkpoint_every: int = 1000  # steps
+    keep_last: int = 2  # checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything a pre-training run depends on, apart from the shards."""
+
+    model: CrocoConfig = field(default_factory=CrocoConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def used_share(run: RunConfig, step: int, elapsed_s: float, batches_per_epoch: int) -> float:
+    """Return the share of the run's budget that is used, 0 to 1. Raises ValueError when no budget
+    is set.
+    """
+    if run.num_steps is not None:
+        return min(1.0, step / run.num_steps)
+    if run.minutes is not None:
+        return min(1.0, elapsed_s / (60 * run.minutes))
+    if run.epochs is not None:
+        return min(1.0, step / math.ceil(run.epochs * batches_per_epoch))
+    raise ValueError("the run has no length: set run.num_steps, run.minutes or run.epochs")
+
+
+def training_view(config: PretrainConfig) -> View:
+    """How training samples become arrays."""
+    return View(
+        image_px=config.model.image_px,
+        patch_px=config.model.patch_px,
+        augment=config.augment,
+        masking=config.masking,
+        seed=config.run.seed,
+    )
+
+
+def held_out_view(config: PretrainConfig) -> View:
+    """How held-out samples become arrays: the same for every training seed."""
+    return replace(training_view(config), seed=config.evaluate.seed, held_out=True)
+
+
+def config_from_dict(values: dict[str, Any]) -> PretrainConfig:
+    """Restore the config that a checkpoint holds. Raises ValueError for keys this version does not
+    know.
+    """
+    return override_from_table(PretrainConfig(), values)
+
+
+def check_same_config(config: PretrainConfig, saved: dict[str, Any], out: str) -> None:
+    """Raise ValueError when a run would continue with a config that makes it another run."""
+    old = config_from_dict(saved)
+    changed = [
+        f"{key} {attrgetter(key)(old)} -> {attrgetter(key)(config)}"
+        for key in valid_keys(config)
+        if attrgetter(key)(old) != attrgetter(key)(config) and not key.startswith(MAY_CHANGE)
+    ]
+    if changed:
+        raise ValueError(
+            f"{out} holds a run with another config ({', '.join(changed)}): "
+            "use its values to continue it, or another --out"
+        )
