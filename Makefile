@@ -2,9 +2,10 @@
 PYTHON ?= python3
 ROOT ?= data
 DATASET ?= demo
-DEMO_MINUTES ?= 8
 WORKERS ?=
+SHARDS ?= $(ROOT)/shards/demo $(ROOT)/shards/synthetic
 PRESET ?= tiny
+DEMO_MINUTES ?= 8
 ENV := .venv/.complete
 RUN := .venv/bin/python
 UV_VERSION := 0.13.8
@@ -13,8 +14,8 @@ export CROSSPAIRS_ROOT := $(ROOT)
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
-	  awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
+	  awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(ENV): requirements.txt
 	@echo "making the environment in .venv (once; several GB from the package index)"
@@ -32,6 +33,12 @@ mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write s
 	@$(RUN) -m shards build --dataset "$(DATASET)"
 	@$(RUN) -m catalog summary --dataset "$(DATASET)"
 
+$(ROOT)/shards/%/index.json: | $(ENV)
+	@$(MAKE) --no-print-directory mine DATASET=$*
+
+pretrain: $(ENV) $(addsuffix /index.json,$(SHARDS))  ## train PRESET=tiny on SHARDS for DEMO_MINUTES=8
+	@$(RUN) -m training pretrain --shards $(SHARDS) --preset $(PRESET) --minutes $(DEMO_MINUTES) $(ARGS)
+
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
 	@$(RUN) -m catalog sql "$(SQL)"
 
@@ -46,4 +53,4 @@ requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, wit
 	@.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
 
-.PHONY: help env mine query test lint requirements
+.PHONY: help env mine pretrain query test lint requirements

@@ -203,6 +203,7 @@ RUNS = Table("runs", "one stage of one run (the only table that knows the clock)
     Column("wall_s", REAL, "how long it took"),
     Column("worker_seconds", TEXT, "seconds summed over workers by what they were spent on, JSON"),
     Column("num_units", INT, "units it finished"),
+    Column("num_frames", INT, "frames it decoded"),
     Column("num_skipped", INT, "units that were done before"),
     Column("num_failed", INT, "units with failures"),
 ))

@@ -7,7 +7,8 @@ from catalog.query import connect, select_from
 
 SUMMARY = """
     WITH mined AS (SELECT * FROM units WHERE dataset = $dataset),
-         timed AS (SELECT * FROM runs WHERE dataset = $dataset),
+         timed AS (SELECT DISTINCT ON (stage) * FROM runs WHERE dataset = $dataset
+                   ORDER BY stage, started DESC),
          sets AS (SELECT DISTINCT shard_set FROM samples JOIN pairs USING (pair_id)
                   WHERE dataset = $dataset)
     SELECT 'captures' AS what, count(*)::VARCHAR AS amount, NULL AS detail
@@ -37,8 +38,7 @@ SUMMARY = """
                      string_agg(format('{} {:.1f}', stage, wall_s), ', ' ORDER BY started)
     FROM timed HAVING count(*) > 0
     UNION ALL SELECT 'frames per second',
-                     format('{:.1f}', (SELECT sum(num_kept) FROM mined WHERE stage = 'decode')
-                                      / sum(wall_s)), NULL
+                     format('{:.1f}', sum(num_frames) / sum(wall_s)), NULL
     FROM timed WHERE stage = 'segment' HAVING count(*) > 0"""
 
 

@@ -29,8 +29,8 @@ FAILURES = """
 
 def run_mine(arguments: argparse.Namespace) -> int:
     """Mine a dataset; running the same command again goes on where an earlier run stopped."""
+    from catalog.progress import show_progress
     from mining.config import MiningConfig
-    from mining.progress import show_progress
     from mining.run import RunOptions, check_name_is_free, mine
 
     started = time.perf_counter()

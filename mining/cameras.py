@@ -1,6 +1,8 @@
-"""Pinhole cameras with lens distortion, in OpenCV's convention: x right, y down, z forward; metres; pixel centres at +0.5.
+"""Pinhole cameras with lens distortion, in OpenCV's convention: x right, y down, z forward; metres;
+pixel centres at +0.5.
 
-`world_from_cam` takes points from the camera's frame to the world's, so its last column is the camera's centre.
+`world_from_cam` takes points from the camera's frame to the world's, so its last column is the
+camera's centre.
 """
 
 from collections.abc import Sequence
@@ -50,8 +52,8 @@ class Camera:
         intrinsics = np.diag([scale_x, scale_y, 1.0]) @ self.intrinsics
         if not (0 < intrinsics[0, 2] < width_px and 0 < intrinsics[1, 2] < height_px):
             raise ValueError(
-                f"its principal point ({intrinsics[0, 2]:.0f}, {intrinsics[1, 2]:.0f}) lies outside "
-                f"its {width_px} x {height_px} images"
+                f"its principal point ({intrinsics[0, 2]:.0f}, {intrinsics[1, 2]:.0f}) lies "
+                f"outside its {width_px} x {height_px} images"
             )
         return replace(self, intrinsics=intrinsics, size_px=(width_px, height_px))
 
@@ -79,27 +81,34 @@ class Camera:
         extrinsics = self.cam_from_world
         rotation, _ = cv2.Rodrigues(extrinsics[:3, :3])
         points = np.ascontiguousarray(points_world, dtype=np.float64).reshape(-1, 1, 3)
-        pixels, _ = cv2.projectPoints(points, rotation, extrinsics[:3, 3], self.intrinsics, self.distortion)
+        pixels, _ = cv2.projectPoints(
+            points, rotation, extrinsics[:3, 3], self.intrinsics, self.distortion
+        )
         pixels = pixels.reshape(-1, 2)
         pixels[self.to_camera(points.reshape(-1, 3))[:, 2] <= 0] = np.nan
         return pixels
 
     def normalize(self, points_px: Array) -> Array:
-        """Undo intrinsics and distortion: pixels (N, 2) to image-plane coordinates (N, 2) at depth 1."""
+        """Undo intrinsics and distortion: pixels (N, 2) to image-plane coordinates (N, 2) at depth
+        1.
+        """
         points = np.ascontiguousarray(points_px, dtype=np.float64).reshape(-1, 1, 2)
         return cv2.undistortPoints(points, self.intrinsics, self.distortion).reshape(-1, 2)
 
 
 def triangulate(cameras: Sequence[Camera], points_px: Array, weights: Array) -> tuple[Array, Array]:
-    """Triangulate N points seen by V cameras by weighted linear least squares (on undistorted rays).
+    """Triangulate N points seen by V cameras by weighted linear least squares (on undistorted
+    rays).
 
-    `points_px` is (V, N, 2) in pixels, `weights` (V, N), 0 where a camera does not see the point (its pixels may then
-    be NaN). Returns points in world coordinates (N, 3) in metres and each camera's reprojection error (V, N) in
-    pixels. Points seen by fewer than two cameras or at infinity, and errors of cameras with weight 0 or in front of
-    which the point does not lie, are NaN.
+    `points_px` is (V, N, 2) in pixels, `weights` (V, N), 0 where a camera does not see the point
+    (its pixels may then be NaN). Returns points in world coordinates (N, 3) in metres and each
+    camera's reprojection error (V, N) in pixels. Points seen by fewer than two cameras or at
+    infinity, and errors of cameras with weight 0 or in front of which the point does not lie, are
+    NaN.
 
-    All points are solved at once by 3x3 normal equations of the distances to the planes that hold a ray, in metres,
-    about the median camera's centre, so that squaring them costs no accuracy where the world's origin is far away.
+    All points are solved at once by 3x3 normal equations of the distances to the planes that hold a
+    ray, in metres, about the median camera's centre, so that squaring them costs no accuracy where
+    the world's origin is far away.
     """
     num_views, num_points = weights.shape
     points_world = np.full((num_points, 3), np.nan)
@@ -113,11 +122,15 @@ def triangulate(cameras: Sequence[Camera], points_px: Array, weights: Array) -> 
         rays = camera.normalize(np.where(seen_here[:, None], pixels, 0.0))
         rotation = camera.cam_from_world[:3, :3]
         planes = rays[:, :, None] * rotation[2] - rotation[:2]  # (N, 2, 3)
-        planes *= np.where(seen_here, weight, 0.0)[:, None, None] / np.linalg.norm(planes, axis=2, keepdims=True)
+        planes *= np.where(seen_here, weight, 0.0)[:, None, None] / np.linalg.norm(
+            planes, axis=2, keepdims=True
+        )
         offsets = planes @ (camera.centre_world - origin_world)
         normal += planes.transpose(0, 2, 1) @ planes
         target += np.einsum("nij,ni->nj", planes, offsets)
-    trace = np.trace(normal, axis1=1, axis2=2)  # det / (trace / 2)^2 is close to the least eigenvalue
+    trace = np.trace(
+        normal, axis1=1, axis2=2
+    )  # det / (trace / 2)^2 is close to the least eigenvalue
     finite = (seen.sum(axis=0) >= 2) & (np.linalg.det(normal) > MIN_PARALLAX**2 * trace**3 / 8)
     solution = np.linalg.solve(normal[finite], target[finite][..., None])[..., 0]
     points_world[finite] = solution + origin_world
@@ -130,7 +143,7 @@ def triangulate(cameras: Sequence[Camera], points_px: Array, weights: Array) -> 
 
 
 def angle_between_views_deg(camera_a: Camera, camera_b: Camera, point_world: Array) -> float:
-    """Angle at a world point (3,) between the directions to two cameras, in degrees from 0 to 180."""
+    """Angle at a world point (3,) between the directions to two cameras, 0 to 180 degrees."""
     to_a = camera_a.centre_world - point_world
     to_b = camera_b.centre_world - point_world
     cosine = to_a @ to_b / (np.linalg.norm(to_a) * np.linalg.norm(to_b))

@@ -1,8 +1,9 @@
 """Candidate pairs of one identity: which of its crops are worth comparing, never all with all.
 
-Cross-view: crops of one instant from two views, at most so many pairs an instant, spread evenly over view angles.
-Cross-pose: for each crop a few partners, at time gaps drawn evenly on a logarithmic scale. So their number grows
-linearly with the frames. All draws are seeded by crop ids: the order of input, workers and segments changes nothing.
+Cross-view: crops of one instant from two views, at most so many pairs an instant, spread evenly
+over view angles. Cross-pose: for each crop a few partners, at time gaps drawn evenly on a
+logarithmic scale. So their number grows linearly with the frames. All draws are seeded by crop ids:
+the order of input, workers and segments changes nothing.
 """
 
 from collections import defaultdict
@@ -27,7 +28,9 @@ class CandidateConfig:
 
     max_sync_error_s: float = 0.02  # crops of different views this close in time are of one instant
     max_view_pairs_per_time: int = 6  # cross-view pairs of one identity at one instant
-    max_target_angle_deg: float = 90.0  # view angles are sought evenly from 0 to this; the score is 0 beyond
+    max_target_angle_deg: float = (
+        90.0  # view angles are sought evenly from 0 to this; the score is 0 beyond
+    )
     pose_partners_per_crop: int = 2  # cross-pose partners sought for each crop
     min_time_gap_s: float = 0.2
     max_time_gap_s: float = 4.0
@@ -35,7 +38,9 @@ class CandidateConfig:
 
 
 class Candidate(NamedTuple):
-    """A pair to score: its kind, and two indices into the crops; a comes first by time, view and id."""
+    """A pair to score: its kind, and two indices into the crops; a comes first by time, view and
+    id.
+    """
 
     kind: Kind
     index_a: int
@@ -51,17 +56,20 @@ def choose_candidates(
     view_angles_deg: Array | None = None,
     synchronized: bool = True,
 ) -> list[Candidate]:
-    """Choose the candidate pairs of one identity from its crops: `times_s`, `views` and `crop_ids`, each (N,).
+    """Choose the candidate pairs of one identity from its crops: `times_s`, `views` and `crop_ids`,
+    each (N,).
 
-    `view_angles_deg` (V, V) holds the usual angle between two views as seen from the body, NaN where unknown; without
-    it pairs of views are drawn at random. Views that are not `synchronized` give no cross-view pairs, and no
-    cross-pose pairs across views. Every unordered pair comes once.
+    `view_angles_deg` (V, V) holds the usual angle between two views as seen from the body, NaN
+    where unknown; without it pairs of views are drawn at random. Views that are not `synchronized`
+    give no cross-view pairs, and no cross-pose pairs across views. Every unordered pair comes once.
     """
     order = sorted(range(len(crop_ids)), key=lambda i: (times_s[i], views[i], crop_ids[i]))
     times = np.asarray(times_s, np.float64)[order]
     sorted_views = np.asarray(views, np.int64)[order]
     ids = [crop_ids[i] for i in order]
-    chosen = [*_cross_pose(times, sorted_views, ids, config, synchronized and config.pose_across_views)]
+    chosen = [
+        *_cross_pose(times, sorted_views, ids, config, synchronized and config.pose_across_views)
+    ]
     if synchronized:
         chosen += _cross_view(times, sorted_views, ids, config, view_angles_deg)
     unique = sorted(set(chosen), key=lambda candidate: (candidate[1:], candidate.kind))
@@ -69,9 +77,15 @@ def choose_candidates(
 
 
 def _cross_view(
-    times_s: Array, views: NDArray[np.int64], ids: Sequence[str], config: CandidateConfig, angles_deg: Array | None
+    times_s: Array,
+    views: NDArray[np.int64],
+    ids: Sequence[str],
+    config: CandidateConfig,
+    angles_deg: Array | None,
 ) -> list[Candidate]:
-    """Pairs of each instant: nearest to angles that are spread evenly, shifted a little in every instant."""
+    """Pairs of each instant: nearest to angles that are spread evenly, shifted a little in every
+    instant.
+    """
     by_instant: dict[int, dict[int, int]] = defaultdict(dict)
     for i, instant in enumerate(group_instants([times_s], config.max_sync_error_s)[1][0]):
         by_instant[int(instant)].setdefault(int(views[i]), i)
@@ -87,7 +101,10 @@ def _cross_view(
 
 
 def _spread(
-    pairs: list[tuple[int, int]], views: NDArray[np.int64], angles_deg: Array | None, shift: float,
+    pairs: list[tuple[int, int]],
+    views: NDArray[np.int64],
+    angles_deg: Array | None,
+    shift: float,
     config: CandidateConfig,
 ) -> list[tuple[int, int]]:
     count = config.max_view_pairs_per_time
@@ -104,14 +121,22 @@ def _spread(
 
 
 def _cross_pose(
-    times_s: Array, views: NDArray[np.int64], ids: Sequence[str], config: CandidateConfig, across_views: bool
+    times_s: Array,
+    views: NDArray[np.int64],
+    ids: Sequence[str],
+    config: CandidateConfig,
+    across_views: bool,
 ) -> list[Candidate]:
-    groups = [np.arange(len(ids))] if across_views else [np.flatnonzero(views == view) for view in np.unique(views)]
+    groups = (
+        [np.arange(len(ids))]
+        if across_views
+        else [np.flatnonzero(views == view) for view in np.unique(views)]
+    )
     low, high = np.log(config.min_time_gap_s), np.log(config.max_time_gap_s)
     chosen: list[Candidate] = []
     for rows in groups:
         group_s = times_s[rows]
-        for i in rows:
+        for i in rows.tolist():
             generator = np.random.default_rng(seed_of("cross_pose", ids[i]))
             for gap_s in np.exp(generator.uniform(low, high, config.pose_partners_per_crop)):
                 sign = 1 if generator.random() < 0.5 else -1
@@ -120,7 +145,7 @@ def _cross_pose(
                 if partner is None:  # towards the ends there is room on one side only
                     partner = _nearest(group_s, times_s[i], -sign * gap_s, tie, config)
                 if partner is not None:
-                    a, b = sorted((int(i), int(rows[partner])))
+                    a, b = sorted((i, int(rows[partner])))
                     chosen.append(Candidate("cross_pose", a, b))
     return chosen
 
@@ -128,8 +153,9 @@ def _cross_pose(
 def _nearest(
     times_s: Array, time_s: float, gap_s: float, tie: float, config: CandidateConfig
 ) -> int | None:
-    """Place of the crop nearest to a gap (negative: earlier), one of several of one time by `tie` (0 to 1); None
-    where its own gap is out of bounds or closer to half or double what was drawn."""
+    """Place of the crop nearest to a gap (negative: earlier), one of several of one time by `tie`
+    (0 to 1); None where its own gap is out of bounds or closer to half or double what was drawn.
+    """
     target_s = time_s + gap_s
     right = int(np.searchsorted(times_s, target_s))
     near = [k for k in (right - 1, right) if 0 <= k < len(times_s)]

@@ -1,4 +1,6 @@
-"""Instants: times of several views, which never agree to the last digit, grouped into moments that are one."""
+"""Instants: times of several views, which never agree to the last digit, grouped into moments that
+are one.
+"""
 
 from collections.abc import Sequence
 
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 def group_instants(
     times_s: Sequence[NDArray[np.float64]], max_sync_error_s: float
 ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
-    """Find instants (M,), in seconds and ascending, that cover all times, and the place (N,) of each list's times.
+    """Find instants (M,), in seconds and ascending, that cover all times, and the place (N,) of
+    each list's times.
 
-    An instant begins with the earliest time that no other covers, and covers what follows within `max_sync_error_s`.
+    An instant begins with the earliest time that no other covers, and covers what follows within
+    `max_sync_error_s`.
     """
     every = np.unique(np.concatenate([np.zeros(0), *times_s]))
     starts: list[float] = []

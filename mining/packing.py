@@ -1,17 +1,22 @@
-"""Packing: disjoint sets of things that fit together, best first, and how nearly as good other choices are.
+"""Packing: disjoint sets of things that fit together, best first, and how nearly as good other
+choices are.
 
-It knows nothing of tracks or cameras: a score says how well a set fits, pairs say what may be joined at all.
+It knows nothing of tracks or cameras: a score says how well a set fits, pairs say what may be
+joined at all.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Protocol
 
 Members = frozenset[int]
 
 
 class Scores(Protocol):
-    """How well sets fit: `pairs` that do, whether a set is allowed, and a set's score, 0 where it does not fit."""
+    """How well sets fit: `pairs` that do, whether a set is allowed, and a set's score, 0 where it
+    does not fit.
+    """
 
     pairs: Sequence[Members]
 
@@ -36,10 +41,10 @@ def pack(
 ) -> tuple[list[Members], list[tuple[Members, float]]]:
     """Pick disjoint sets of a component, and list the choices that are nearly as good.
 
-    Sets are grown from every pair and picked best first. Then every set that contradicts the picks is forced in turn:
-    where the picks that follow score more in total, they replace the first. What
-    they move contributes to both totals: where that is more than 1 - `margin` of what it contributes to the first,
-    the answer lists what is moved, and that share.
+    Sets are grown from every pair and picked best first. Then every set that contradicts the picks
+    is forced in turn: where the picks that follow score more in total, they replace the first. What
+    they move contributes to both totals: where that is more than 1 - `margin` of what it
+    contributes to the first, the answer lists what is moved, and that share.
     """
     pairs = [pair for pair in scores.pairs if pair <= component]
     best = _pick(component, [], pairs, scores)
@@ -47,7 +52,12 @@ def pack(
     while improved:
         improved, close = False, []
         for rival in _rivals(best, pairs, scores, margin):
-            other = _pick(component, [rival], pairs, scores)
+            rest = [picked - rival for picked in best]
+            rest = [members for members in rest if len(members) > 1 and scores.score(members) > 0]
+            others = [
+                _pick(component, forced, pairs, scores) for forced in ([rival], [rival, *rest])
+            ]
+            other = max(others, key=lambda picks: _total(picks, scores))
             moved = _moved(best, other)
             stay = _total([picked - moved for picked in best], scores)
             share = (_total(other, scores) - stay) / max(_total(best, scores) - stay, 1e-9)
@@ -67,10 +77,13 @@ def _pick(
     free = component.difference(*picked)
     while True:
         grown = _grow_all([pair for pair in pairs if pair <= free], scores)
-        for candidate in sorted(grown, key=lambda members: (-scores.score(members), sorted(members))):
-            if candidate <= free:
-                picked.append(candidate)
-                free -= candidate
+        for candidate in sorted(
+            grown, key=lambda members: (-scores.score(members), sorted(members))
+        ):
+            if not candidate <= free:
+                break  # less of it is left, which may still be worth more than what follows
+            picked.append(candidate)
+            free -= candidate
         if not grown:
             return picked
 
@@ -92,7 +105,9 @@ def _grow(seed: Members, pairs: Sequence[Members], scores: Scores) -> Members:
     members = seed
     while True:
         links = Counter(one for pair in pairs if len(pair & members) == 1 for one in pair - members)
-        larger = [members | {one} for one, count in sorted(links.items()) if 2 * count >= len(members)]
+        larger = [
+            members | {one} for one, count in sorted(links.items()) if 2 * count >= len(members)
+        ]
         larger = [candidate for candidate in larger if scores.allowed(candidate)]
         best = max(larger, key=scores.score, default=members)
         if scores.score(best) <= scores.score(members):
@@ -103,17 +118,23 @@ def _grow(seed: Members, pairs: Sequence[Members], scores: Scores) -> Members:
 def _rivals(
     best: Sequence[Members], pairs: Sequence[Members], scores: Scores, margin: float
 ) -> list[Members]:
-    """Sets that contradict the picks: pairs that these put apart, as they are and grown.
+    """Sets that contradict the picks: pairs that these put apart, as they are and grown, and picks
+    with one more.
 
-    Left out are those that score less than half of what the picks that they break into lose on average: even an
-    exchange, which gives as much again to the other side, would not come near.
+    Left out are those that score less than half of what the picks that they break into lose on
+    average: even an exchange, which gives as much again to the other side, would not come near.
     """
     apart = [pair for pair in pairs if not any(pair <= picked for picked in best)]
+    found = {_grow(pair, pairs, scores) for pair in apart} | set(apart)
+    for pair, picked in product(apart, best):
+        larger = picked | pair
+        if len(larger) == len(picked) + 1 and scores.allowed(larger):
+            found.add(larger)
     rivals = []
-    for rival in {_grow(pair, pairs, scores) for pair in apart} | set(apart):
+    for rival in found:
         broken = [picked for picked in best if picked & rival and not picked <= rival]
         lost = _total(broken, scores) - _total([picked - rival for picked in broken], scores)
-        if 2 * scores.score(rival) * len(broken) >= (1 - margin) * lost:
+        if scores.score(rival) > 0 and 2 * scores.score(rival) * len(broken) >= (1 - margin) * lost:
             rivals.append(rival)
     return sorted(rivals, key=sorted)
 

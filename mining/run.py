@@ -241,11 +241,12 @@ class _Run:
         if not pending:
             return
         started, clock = datetime.now(UTC), time.perf_counter()
-        num_failed = 0
+        num_failed = num_frames = 0
         seconds: dict[str, float] = {}
         for done in self.watch(self._execute(pending), len(pending), stage):
             self._remove_stale(done.unit.name)
             num_failed += bool(done.num_failed)
+            num_frames += sum(row["num_kept"] for row in done.counts if row["stage"] == "decode")
             for what, spent in done.seconds.items():
                 seconds[what] = round(seconds.get(what, 0.0) + spent, 3)
         wall_s = time.perf_counter() - clock
@@ -268,6 +269,7 @@ class _Run:
                         "wall_s": round(wall_s, 3),
                         "worker_seconds": json.dumps(seconds),
                         "num_units": len(pending),
+                        "num_frames": num_frames,
                         "num_skipped": len(units) - len(pending),
                         "num_failed": num_failed,
                     }

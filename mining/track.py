@@ -1,10 +1,11 @@
 """Tracks: the detections of one view joined over time, one person each.
 
-Every frame's detections are assigned at once to the tracks still open (Hungarian assignment). The cost compares a
-detection with what constant velocity predicts of a track: displacement, box overlap and keypoint similarity. All
-allowances grow with the time since the track was last seen, because footage is sampled at 5 to 10 frames a second.
-A track that mixes two people would poison every pair made from it, one that is cut in two costs little: so where
-another assignment is nearly as good, the tracks end and new ones begin.
+Every frame's detections are assigned at once to the tracks still open (Hungarian assignment). The
+cost compares a detection with what constant velocity predicts of a track: displacement, box overlap
+and keypoint similarity. All allowances grow with the time since the track was last seen, because
+footage is sampled at 5 to 10 frames a second. A track that mixes two people would poison every pair
+made from it, one that is cut in two costs little: so where another assignment is nearly as good,
+the tracks end and new ones begin.
 """
 
 from dataclasses import dataclass
@@ -21,23 +22,32 @@ MIN_COMMON_KEYPOINTS = 4  # with fewer, displacement is that of the boxes
 
 @dataclass(frozen=True, kw_only=True)
 class TrackConfig:
-    """Gates of tracking. A size is the longer side of a person's box: motion and growth are measured in it."""
+    """Gates of tracking.
+
+    A size is the longer side of a person's box: motion and growth are measured in it.
+    """
 
     max_gap_s: float = 0.8  # a person unseen for longer starts a new track
     min_track_frames: int = 3  # shorter tracks are dropped
     min_keypoint_confidence: float = 0.3  # keypoints below it are not compared
-    max_speed_sizes_per_s: float = 4.0  # a sprint across the view; halved once a track's velocity is known
+    max_speed_sizes_per_s: float = (
+        4.0  # a sprint across the view; halved once a track's velocity is known
+    )
     max_jump_sizes: float = 0.9  # however long the gap
     position_slack_sizes: float = 0.1  # jitter of detections
     max_growth_per_s: float = 1.5  # natural logarithm of the size's change
     growth_slack: float = 0.3  # the same, for jitter: raised arms, feet cut off
-    keypoint_slack_sizes: float = 0.06  # standard deviation of a keypoint about its prediction, at once ...
+    keypoint_slack_sizes: float = (
+        0.06  # standard deviation of a keypoint about its prediction, at once ...
+    )
     keypoint_speed_sizes_per_s: float = 0.6  # ... and for each second since
     max_prediction_s: float = 0.4  # velocity is trusted no longer
     min_pose_similarity: float = 0.15  # of keypoints after removing displacement, 0 to 1
     ambiguity_margin: float = 0.05  # cost (0 to 1) by which an assignment must beat its rival, or
     # tracks are cut; twice that where a velocity is still unknown
-    duplicate_overlap: float = 0.7  # IoU and keypoint similarity above it: one person, detected twice
+    duplicate_overlap: float = (
+        0.7  # IoU and keypoint similarity above it: one person, detected twice
+    )
 
 
 @dataclass
@@ -56,15 +66,21 @@ def link_tracks(
 ) -> NDArray[np.int64]:
     """Number the track of each of one view's detections (N,), from 0 in order of first detection.
 
-    `times_s` (N,) ascends and is equal within a frame; `boxes_px` is (N, 4) as x0, y0, x1, y1; `keypoints_px`
-    (N, 17, 3) as x, y, confidence. Detections of tracks shorter than `min_track_frames`, second detections of one
-    person in one frame, and boxes that are empty or not finite get -1.
+    `times_s` (N,) ascends and is equal within a frame; `boxes_px` is (N, 4) as x0, y0, x1, y1;
+    `keypoints_px` (N, 17, 3) as x, y, confidence. Detections of tracks shorter than
+    `min_track_frames`, second detections of one person in one frame, and boxes that are empty or
+    not finite get -1.
     """
-    times_s, boxes_px = np.asarray(times_s, np.float64), np.asarray(boxes_px, np.float64).reshape(-1, 4)
+    times_s, boxes_px = (
+        np.asarray(times_s, np.float64),
+        np.asarray(boxes_px, np.float64).reshape(-1, 4),
+    )
     keypoints_px = np.array(keypoints_px, np.float64).reshape(-1, 17, 3)
     if np.any(np.diff(times_s) < 0):
         raise ValueError("detections must come sorted by time")
-    seen = np.isfinite(keypoints_px).all(axis=2) & (keypoints_px[..., 2] >= config.min_keypoint_confidence)
+    seen = np.isfinite(keypoints_px).all(axis=2) & (
+        keypoints_px[..., 2] >= config.min_keypoint_confidence
+    )
     keypoints_px[~seen] = np.nan
     usable = np.isfinite(boxes_px).all(axis=1) & (boxes_px[:, 2:] > boxes_px[:, :2]).all(axis=1)
     numbers = np.full(len(times_s), -1, np.int64)
@@ -73,7 +89,9 @@ def link_tracks(
     for time_s in np.unique(times_s):
         rows = np.flatnonzero((times_s == time_s) & usable)
         rows = _without_duplicates(rows, boxes_px, keypoints_px, config)
-        open_tracks = [track for track in open_tracks if time_s - track.time_s <= config.max_gap_s + 1e-9]
+        open_tracks = [
+            track for track in open_tracks if time_s - track.time_s <= config.max_gap_s + 1e-9
+        ]
         matches, cut = _assign(open_tracks, time_s, boxes_px[rows], keypoints_px[rows], config)
         for place, row in enumerate(rows):
             track = matches.get(place)
@@ -105,10 +123,14 @@ def _sizes(boxes_px: Array) -> Array:
 
 
 def _displacements(boxes_a: Array, keypoints_a: Array, boxes_b: Array, keypoints_b: Array) -> Array:
-    """How far b (K) lies from a (M), in pixels, (M, K, 2): the median over keypoints seen in both, which is steadier
-    than a box that grows when an arm is raised; of the boxes' centres where too few are seen."""
+    """How far b (K) lies from a (M), in pixels, (M, K, 2): the median over keypoints seen in both,
+    which is steadier than a box that grows when an arm is raised; of the boxes' centres where too
+    few are seen.
+    """
     shifts = keypoints_b[None, :, :, :2] - keypoints_a[:, None, :, :2]  # (M, K, 17, 2)
-    centres = (boxes_b[None, :, :2] + boxes_b[None, :, 2:] - boxes_a[:, None, :2] - boxes_a[:, None, 2:]) / 2
+    centres = (
+        boxes_b[None, :, :2] + boxes_b[None, :, 2:] - boxes_a[:, None, :2] - boxes_a[:, None, 2:]
+    ) / 2
     few = np.isfinite(shifts[..., 0]).sum(axis=2) < MIN_COMMON_KEYPOINTS
     shifts[few] = centres[few][:, None]
     displacements: Array = np.nanmedian(shifts, axis=2)
@@ -116,21 +138,27 @@ def _displacements(boxes_a: Array, keypoints_a: Array, boxes_b: Array, keypoints
 
 
 def _keypoint_similarity(keypoints_a: Array, keypoints_b: Array, spread_px: Array) -> Array:
-    """Mean over keypoints seen in both of exp(-d^2 / 2 spread^2), (..., 17, 3) to (...); as in COCO's object keypoint
-    similarity with one spread for all; 0.5 where too few are seen to tell."""
+    """Mean over keypoints seen in both of exp(-d^2 / 2 spread^2), (..., 17, 3) to (...); as in
+    COCO's object keypoint similarity with one spread for all; 0.5 where too few are seen to tell.
+    """
     distances = np.linalg.norm(keypoints_a[..., :2] - keypoints_b[..., :2], axis=-1)
     both = np.isfinite(distances)
-    values = np.where(both, np.exp(-0.5 * (np.where(both, distances, 0) / spread_px[..., None]) ** 2), 0)
+    values = np.where(
+        both, np.exp(-0.5 * (np.where(both, distances, 0) / spread_px[..., None]) ** 2), 0
+    )
     count = both.sum(axis=-1)
     similarity: Array = np.where(
-        count < MIN_COMMON_KEYPOINTS, 0.5, values.sum(axis=-1) / np.maximum(count, 1))
+        count < MIN_COMMON_KEYPOINTS, 0.5, values.sum(axis=-1) / np.maximum(count, 1)
+    )
     return similarity
 
 
 def _without_duplicates(
     rows: NDArray[np.int64], boxes_px: Array, keypoints_px: Array, config: TrackConfig
 ) -> NDArray[np.int64]:
-    """Rows of one frame less those that show the same person as another row with more confident keypoints."""
+    """Rows of one frame less those that show the same person as another row with more confident
+    keypoints.
+    """
     confidence = np.nansum(keypoints_px[rows, :, 2], axis=1)
     kept: list[int] = []
     for row in rows[np.argsort(-confidence, kind="stable")]:
@@ -138,7 +166,9 @@ def _without_duplicates(
         overlap = box_overlap(boxes_px[others], boxes_px[[row]])[:, 0]
         spread_px = config.keypoint_slack_sizes * _sizes(boxes_px[others])
         similarity = _keypoint_similarity(keypoints_px[others], keypoints_px[[row]], spread_px)
-        if not np.any((overlap > config.duplicate_overlap) & (similarity > config.duplicate_overlap)):
+        if not np.any(
+            (overlap > config.duplicate_overlap) & (similarity > config.duplicate_overlap)
+        ):
             kept.append(int(row))
     return np.array(sorted(kept), dtype=np.int64)
 
@@ -146,7 +176,9 @@ def _without_duplicates(
 def _assign(
     tracks: list[_Open], time_s: float, boxes_px: Array, keypoints_px: Array, config: TrackConfig
 ) -> tuple[dict[int, _Open], set[int]]:
-    """Assign one frame's detections to open tracks: the track of each place, and the numbers of tracks to cut."""
+    """Assign one frame's detections to open tracks: the track of each place, and the numbers of
+    tracks to cut.
+    """
     if not tracks or not len(boxes_px):
         return {}, set()
     cost = _costs(tracks, time_s, boxes_px, keypoints_px, config)
@@ -177,11 +209,17 @@ def _assign(
 def _costs(
     tracks: list[_Open], time_s: float, boxes_px: Array, keypoints_px: Array, config: TrackConfig
 ) -> Array:
-    """Cost (M tracks, K detections), 0 for what was predicted, at most 1 within the gates, else FORBIDDEN."""
+    """Cost (M tracks, K detections), 0 for what was predicted, at most 1 within the gates, else
+    FORBIDDEN.
+    """
     elapsed_s = np.array([time_s - track.time_s for track in tracks])
     moving = np.array([track.velocity_px_per_s is not None for track in tracks])
-    velocity = np.stack([np.zeros(2) if track.velocity_px_per_s is None else track.velocity_px_per_s
-                         for track in tracks])
+    velocity = np.stack(
+        [
+            np.zeros(2) if track.velocity_px_per_s is None else track.velocity_px_per_s
+            for track in tracks
+        ]
+    )
     shift_px = velocity * np.minimum(elapsed_s, config.max_prediction_s)[:, None]
     boxes = np.stack([track.box_px for track in tracks]) + np.tile(shift_px, 2)
     keypoints = np.stack([track.keypoints_px for track in tracks])
@@ -194,7 +232,9 @@ def _costs(
 
     displacement_px = _displacements(boxes, keypoints, boxes_px, keypoints_px)
     distance = np.linalg.norm(displacement_px, axis=2) / size_px[:, None]
-    spread_px = size_px * (config.keypoint_slack_sizes + config.keypoint_speed_sizes_per_s * elapsed_s)
+    spread_px = size_px * (
+        config.keypoint_slack_sizes + config.keypoint_speed_sizes_per_s * elapsed_s
+    )
     spread_px = np.repeat(spread_px[:, None], len(boxes_px), axis=1)
     moved = keypoints[:, None] + np.pad(displacement_px, ((0, 0), (0, 0), (0, 1)))[:, :, None]
     same_pose = _keypoint_similarity(moved, keypoints_px[None], spread_px)
@@ -209,8 +249,10 @@ def _costs(
 
 
 def _advance(track: _Open, time_s: float, box_px: Array, keypoints_px: Array) -> None:
-    """Move a track to its next detection; velocity is averaged with the one before, against jitter."""
-    step_px = _displacements(track.box_px[None], track.keypoints_px[None], box_px[None], keypoints_px[None])
+    """Move a track to its next detection; velocity is averaged with the one before."""
+    step_px = _displacements(
+        track.box_px[None], track.keypoints_px[None], box_px[None], keypoints_px[None]
+    )
     velocity = step_px[0, 0] / (time_s - track.time_s)
     if track.velocity_px_per_s is not None:
         velocity = (velocity + track.velocity_px_per_s) / 2

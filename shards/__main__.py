@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from catalog.commands import DEFAULT_ROOT, add_command, main
 from catalog.config import override, valid_keys
 from catalog.names import dataset_name
+from catalog.progress import show_progress
 from catalog.query import select
 from catalog.report import print_rows
 from shards.build import build_shards
@@ -18,7 +18,6 @@ from shards.plan import DEFAULT_WHERE, ShardsConfig
 SHARD_SETS = """
     SELECT url, num_pairs, count(*) AS shards, sum(bytes)::BIGINT AS bytes, query, seed
     FROM shard_sets JOIN shards USING (shard_set) GROUP BY ALL ORDER BY url"""
-LINE_EVERY_S = 10.0
 
 
 def run_build(arguments: argparse.Namespace) -> int:
@@ -26,7 +25,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     config = override(ShardsConfig(), arguments.set)
     dataset = dataset_name(arguments.dataset) if arguments.dataset else None
     where = arguments.where
-    report = build_shards(arguments.root, dataset, arguments.out, where, config, show_progress)
+    report = build_shards(arguments.root, dataset, arguments.out, where, config, watch)
     print_rows(report.rows, arguments.format)
     if report.skipped:
         print(f"nothing to do: this plan is already written in {report.url}", file=sys.stderr)
@@ -39,6 +38,11 @@ def run_build(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def watch(tars: Iterable[Any], total: int) -> Iterator[Any]:
+    """Show how many of the tars are written."""
+    return show_progress(tars, total, "shards", "tars")
 
 
 def run_ls(arguments: argparse.Namespace) -> int:
@@ -83,21 +87,6 @@ def run_verify(arguments: argparse.Namespace) -> int:
         index = read_index(arguments.url)
         print(f"{len(index.shards)} shards with {index.num_pairs} pairs, every one whole")
     return int(bool(problems))
-
-
-def show_progress(tars: Iterable[Any], total: int) -> Iterator[Any]:
-    """Pass finished tars through: a bar on a terminal, a plain line every few seconds elsewhere."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(tars, total=total, desc="shards", unit=" shards")
-        return
-    shown = time.monotonic()
-    for number, tar in enumerate(tars, start=1):
-        yield tar
-        if time.monotonic() - shown >= LINE_EVERY_S:
-            print(f"shards: {number} of {total}", file=sys.stderr, flush=True)
-            shown = time.monotonic()
 
 
 def positive(text: str) -> int:

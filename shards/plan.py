@@ -108,7 +108,7 @@ class Plan:
     @property
     def num_in(self) -> int:
         """Pairs that the condition picked, before the caps."""
-        return self.pairs.num_rows + len(self.dropped)
+        return int(self.pairs.num_rows) + len(self.dropped)
 
     def shards(self) -> list[PlannedShard]:
         """Cut the pairs into tars, each of one split.

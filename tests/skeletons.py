@@ -1,4 +1,6 @@
-"""Stick figures with known truth: people who walk, cameras on a ring around them, and what these would detect."""
+"""Stick figures with known truth: people who walk, cameras on a ring around them, and what these
+would detect.
+"""
 
 from collections.abc import Sequence
 
@@ -11,13 +13,37 @@ from mining.cameras import Camera
 Array = NDArray[np.float64]
 
 # COCO order; x to the body's left, y up, z ahead, in metres above the ground between the feet.
-STANDING_M = np.array([
-    [0.00, 1.60, 0.10], [0.03, 1.64, 0.08], [-0.03, 1.64, 0.08], [0.08, 1.62, 0.0], [-0.08, 1.62, 0.0],
-    [0.18, 1.42, 0.0], [-0.18, 1.42, 0.0], [0.24, 1.12, 0.0], [-0.24, 1.12, 0.0],
-    [0.26, 0.86, 0.05], [-0.26, 0.86, 0.05], [0.12, 0.92, 0.0], [-0.12, 0.92, 0.0],
-    [0.13, 0.50, 0.02], [-0.13, 0.50, 0.02], [0.14, 0.08, 0.0], [-0.14, 0.08, 0.0],
-])
-SWING = {7: -0.5, 8: 0.5, 9: -1.0, 10: 1.0, 13: 0.6, 14: -0.6, 15: 1.0, 16: -1.0}  # share of a stride, ahead
+STANDING_M = np.array(
+    [
+        [0.00, 1.60, 0.10],
+        [0.03, 1.64, 0.08],
+        [-0.03, 1.64, 0.08],
+        [0.08, 1.62, 0.0],
+        [-0.08, 1.62, 0.0],
+        [0.18, 1.42, 0.0],
+        [-0.18, 1.42, 0.0],
+        [0.24, 1.12, 0.0],
+        [-0.24, 1.12, 0.0],
+        [0.26, 0.86, 0.05],
+        [-0.26, 0.86, 0.05],
+        [0.12, 0.92, 0.0],
+        [-0.12, 0.92, 0.0],
+        [0.13, 0.50, 0.02],
+        [-0.13, 0.50, 0.02],
+        [0.14, 0.08, 0.0],
+        [-0.14, 0.08, 0.0],
+    ]
+)
+SWING = {
+    7: -0.5,
+    8: 0.5,
+    9: -1.0,
+    10: 1.0,
+    13: 0.6,
+    14: -0.6,
+    15: 1.0,
+    16: -1.0,
+}  # share of a stride, ahead
 WIDTH_PX, HEIGHT_PX = 1080, 1920
 
 
@@ -30,12 +56,15 @@ def walk(
     phase: float = 0.0,
     height_m: float = 1.7,
 ) -> Array:
-    """Joints (T, 17, 3) in metres, z up, of a person who walks a line and swings arms and legs once a second.
+    """Joints (T, 17, 3) in metres, z up, of a person who walks a line and swings arms and legs once
+    a second.
 
     They face where they go, or `heading_deg`, counted from x to y.
     """
     velocity = np.array(velocity_m_per_s, dtype=np.float64)
-    heading = np.arctan2(velocity[1], velocity[0]) if heading_deg is None else np.radians(heading_deg)
+    heading = (
+        np.arctan2(velocity[1], velocity[0]) if heading_deg is None else np.radians(heading_deg)
+    )
     ahead = np.array([np.cos(heading), np.sin(heading), 0.0])
     left = np.array([-ahead[1], ahead[0], 0.0])
     body = np.repeat(STANDING_M[None], len(times_s), axis=0)
@@ -53,7 +82,9 @@ def walk(
 def ring_of_cameras(
     count: int, radius_m: float = 5.0, height_m: float = 1.6, arc_deg: float = 360.0
 ) -> list[Camera]:
-    """Cameras at even angles on a ring, that look at a point one metre above its middle, each with distortion."""
+    """Cameras at even angles on a ring, that look at a point one metre above its middle, each with
+    distortion.
+    """
     cameras = []
     for angle in np.radians(np.arange(count) * arc_deg / count):
         centre = np.array([radius_m * np.cos(angle), radius_m * np.sin(angle), height_m])
@@ -65,16 +96,26 @@ def ring_of_cameras(
         world_from_cam[:3, :3] = np.stack([right, np.cross(ahead, right), ahead], axis=1)
         world_from_cam[:3, 3] = centre
         intrinsics = np.array([[1200.0, 0, WIDTH_PX / 2], [0, 1200.0, HEIGHT_PX / 2], [0, 0, 1]])
-        cameras.append(Camera(
-            intrinsics=intrinsics, world_from_cam=world_from_cam,
-            distortion=np.array([-0.05, 0.1, 0.0005, 0.0005, 0.0])))
+        cameras.append(
+            Camera(
+                intrinsics=intrinsics,
+                world_from_cam=world_from_cam,
+                distortion=np.array([-0.05, 0.1, 0.0005, 0.0005, 0.0]),
+            )
+        )
     return cameras
 
 
 def detect(
-    camera: Camera, joints_world: Array, generator: np.random.Generator, noise_px: float = 2.0, missing: float = 0.0
+    camera: Camera,
+    joints_world: Array,
+    generator: np.random.Generator,
+    noise_px: float = 2.0,
+    missing: float = 0.0,
 ) -> Array:
-    """Keypoints (T, 17, 3) as a detector would see them: pixel noise, and a share of joints not seen."""
+    """Keypoints (T, 17, 3) as a detector would see them: pixel noise, and a share of joints not
+    seen.
+    """
     pixels = camera.project(joints_world.reshape(-1, 3)).reshape(*joints_world.shape[:2], 2)
     pixels += generator.normal(0, noise_px, pixels.shape)
     confidence = np.where(generator.random(pixels.shape[:2]) < missing, 0.0, 0.9)
@@ -98,7 +139,9 @@ def film(
     noise_px: float = 2.0,
     seen_by: dict[int, Sequence[int]] | None = None,
 ) -> tuple[list[Track], list[int]]:
-    """Tracks of all people in all cameras in shuffled order, and who each is; `seen_by` lists a person's cameras."""
+    """Tracks of all people in all cameras in shuffled order, and who each is; `seen_by` lists a
+    person's cameras.
+    """
     tracks, who = [], []
     for view, camera in enumerate(cameras):
         for person in generator.permutation(len(people)):

@@ -1,4 +1,6 @@
-"""Triangulation agrees with the slow obvious solution and with the truth, whatever each camera misses."""
+"""Triangulation agrees with the slow obvious solution and with the truth, whatever each camera
+misses.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Candidates grow linearly with frames, cover angles and gaps evenly, and depend on nothing but the crops."""
+"""Candidates grow linearly with frames, cover angles and gaps evenly, and depend on nothing but the
+crops.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ def crops(num_views, num_times, fps=10.0, jitter_s=0.0):
     """Times, views and ids of one identity that every view sees at every time."""
     generator = np.random.default_rng(0)
     views = np.tile(np.arange(num_views), num_times)
-    times_s = np.repeat(np.arange(num_times) / fps, num_views) + generator.uniform(0, jitter_s, len(views))
+    times_s = np.repeat(np.arange(num_times) / fps, num_views) + generator.uniform(
+        0, jitter_s, len(views)
+    )
     return times_s, views, [f"crop{t}-{v}" for t in range(num_times) for v in range(num_views)]
 
 
@@ -52,15 +56,20 @@ def test_the_order_of_crops_changes_nothing():
     expected = choose_candidates(times_s, views, ids, CONFIG, view_angles_deg=ring_angles(8))
     order = np.random.default_rng(1).permutation(len(ids))
     shuffled = [ids[i] for i in order]
-    found = choose_candidates(times_s[order], views[order], shuffled, CONFIG, view_angles_deg=ring_angles(8))
+    found = choose_candidates(
+        times_s[order], views[order], shuffled, CONFIG, view_angles_deg=ring_angles(8)
+    )
     assert [(c.kind, ids[c.index_a], ids[c.index_b]) for c in expected] == [
-        (c.kind, shuffled[c.index_a], shuffled[c.index_b]) for c in found]
+        (c.kind, shuffled[c.index_a], shuffled[c.index_b]) for c in found
+    ]
 
 
 def test_a_crop_more_elsewhere_leaves_other_cross_view_pairs_alone():
     times_s, views, ids = crops(8, 10)
     whole = choose_candidates(times_s, views, ids, CONFIG, view_angles_deg=ring_angles(8))
-    part = choose_candidates(times_s[:40], views[:40], ids[:40], CONFIG, view_angles_deg=ring_angles(8))
+    part = choose_candidates(
+        times_s[:40], views[:40], ids[:40], CONFIG, view_angles_deg=ring_angles(8)
+    )
     early = [c for c in whole if c.kind == "cross_view" and c.index_b < 40]
     assert early == [c for c in part if c.kind == "cross_view"]
 

@@ -1,10 +1,18 @@
-"""Pose distance ignores where, how large and how turned a pose is; view angles are those that the body feels."""
+"""Pose distance ignores where, how large and how turned a pose is; view angles are those that the
+body feels.
+"""
 
 import numpy as np
 import pytest
 from scipy.spatial import procrustes
 
-from mining.pose import body_view_angle_deg, covisibility, pose_distance, pose_distance_world, torso_axes
+from mining.pose import (
+    body_view_angle_deg,
+    covisibility,
+    pose_distance,
+    pose_distance_world,
+    torso_axes,
+)
 from tests.skeletons import STANDING_M, ring_of_cameras, walk
 
 
@@ -26,7 +34,9 @@ def poses():
 
 def test_shift_turn_and_scale_cost_nothing(poses):
     pose, _ = poses
-    assert pose_distance(keypoints(pose), keypoints(turned(pose, 70) * 0.3 + 500)) == pytest.approx(0, abs=1e-6)
+    assert pose_distance(keypoints(pose), keypoints(turned(pose, 70) * 0.3 + 500)) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_a_mirrored_pose_is_another_pose(poses):
@@ -82,7 +92,9 @@ def test_the_torso_faces_where_the_walker_goes():
         joints = walk(np.zeros(1), heading_deg=heading)[0]
         left, up, ahead = torso_axes(joints).T
         np.testing.assert_allclose(up, [0, 0, 1], atol=1e-9)
-        np.testing.assert_allclose(ahead, [np.cos(np.radians(heading)), np.sin(np.radians(heading)), 0], atol=1e-9)
+        np.testing.assert_allclose(
+            ahead, [np.cos(np.radians(heading)), np.sin(np.radians(heading)), 0], atol=1e-9
+        )
         np.testing.assert_allclose(np.cross(left, up), ahead, atol=1e-9)
     joints[5] = np.nan
     assert torso_axes(joints) is None

@@ -1,4 +1,6 @@
-"""Qualisys calibrations give back the cameras they were written from, and wrong files a clear sentence."""
+"""Qualisys calibrations give back the cameras they were written from, and wrong files a clear
+sentence.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ def written(cameras, **changes):
     elements = []
     for serial, camera in zip("abcdef", cameras, strict=False):
         axes = np.diag([1.0, -1.0, -1.0]) @ camera.world_from_cam[:3, :3].T
-        rotation = " ".join(f'r{i + 1}{j + 1}="{axes[i, j]:.12f}"' for i in range(3) for j in range(3))
+        rotation = " ".join(
+            f'r{i + 1}{j + 1}="{axes[i, j]:.12f}"' for i in range(3) for j in range(3)
+        )
         x, y, z = camera.centre_world * 1000
         (fx, skew, cx), (_, fy, cy), _ = camera.intrinsics
         k1, k2, p1, p2, k3 = camera.distortion
@@ -22,7 +26,8 @@ def written(cameras, **changes):
    <transform {rotation} x="{x}" y="{y}" z="{z}"/>
    <intrinsic focalLengthU="{fx * 64}" focalLengthV="{fy * 64}" skew="{skew}"
     centerPointU="{(cx - 0.5) * 64}" centerPointV="{(cy - 0.5) * 64}" radialDistortion1="{k1}"
-    radialDistortion2="{k2}" radialDistortion3="{k3}" tangentalDistortion1="{p1}" tangentalDistortion2="{p2}"/>
+    radialDistortion2="{k2}" radialDistortion3="{k3}"
+    tangentalDistortion1="{p1}" tangentalDistortion2="{p2}"/>
   </camera>""")
     text = f"<?xml version='1.0'?><calibration><cameras>{''.join(elements)}</cameras></calibration>"
     for old, new in changes.get("replace", {}).items():
@@ -39,7 +44,9 @@ def test_cameras_come_back_and_project_the_same():
     for camera, again in zip(cameras, found.values(), strict=True):
         assert again.size_px == (WIDTH_PX, HEIGHT_PX)
         np.testing.assert_allclose(again.world_from_cam, camera.world_from_cam, atol=1e-9)
-        np.testing.assert_allclose(again.project(points_world), camera.project(points_world), atol=1e-4)
+        np.testing.assert_allclose(
+            again.project(points_world), camera.project(points_world), atol=1e-4
+        )
 
 
 def test_inactive_cameras_are_left_out():
@@ -47,16 +54,24 @@ def test_inactive_cameras_are_left_out():
     assert list(read_qca(text)) == ["b"]
 
 
-@pytest.mark.parametrize(("old", "new", "said"), [
-    ('serial="b"', 'serial="a"', "its own serial"), ('serial="b"', 'serial=""', "its own serial"),
-    ('viewrotation="0"', 'viewrotation="90"', "viewrotation"), ("r11=", "q11=", "r11"),
-    ('viewrotation="0"', 'viewrotation="x"', "viewrotation"),
-    ('radialDistortion1="-0.05"', 'radialDistortion1="much"', "intrinsic"),
-    ('radialDistortion1="-0.05"', 'radialDistortion1="nan"', "finite"),
-    ("intrinsic ", "nothing ", "intrinsic"), ("fov_video", "fov_film", "fov_video"),
-    ('active="1"', 'active="0"', "inactive"), ("</calibration>", "", "XML"),
-    ("calibration", "settings", "settings"), ("<calibration>", "<!DOCTYPE a><calibration>", "document type"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('serial="b"', 'serial="a"', "its own serial"),
+        ('serial="b"', 'serial=""', "its own serial"),
+        ('viewrotation="0"', 'viewrotation="90"', "viewrotation"),
+        ("r11=", "q11=", "r11"),
+        ('viewrotation="0"', 'viewrotation="x"', "viewrotation"),
+        ('radialDistortion1="-0.05"', 'radialDistortion1="much"', "intrinsic"),
+        ('radialDistortion1="-0.05"', 'radialDistortion1="nan"', "finite"),
+        ("intrinsic ", "nothing ", "intrinsic"),
+        ("fov_video", "fov_film", "fov_video"),
+        ('active="1"', 'active="0"', "inactive"),
+        ("</calibration>", "", "XML"),
+        ("calibration", "settings", "settings"),
+        ("<calibration>", "<!DOCTYPE a><calibration>", "document type"),
+    ],
+)
 def test_wrong_files_are_told_in_a_sentence(old, new, said):
     with pytest.raises(ValueError, match=said):
         read_qca(written(ring_of_cameras(2), replace={old: new}))

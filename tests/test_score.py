@@ -1,4 +1,6 @@
-"""Terms are the truth of a synthetic scene, bounds reject with a reason, and DuckDB ranks as the formulas say."""
+"""Terms are the truth of a synthetic scene, bounds reject with a reason, and DuckDB ranks as the
+formulas say.
+"""
 
 from dataclasses import replace
 
@@ -16,8 +18,15 @@ CONFIG = ScoreConfig()
 
 def crop_of(camera, joints, name="a", view=0, time_s=0.0, phash="0" * 16, sharpness=100.0):
     keypoints = detect(camera, joints[None], np.random.default_rng(0), noise_px=0.0)
-    return CropFacts(crop_id=name, view=view, time_s=time_s, keypoints_px=keypoints[0],
-                     box_px=boxes_around(keypoints)[0], sharpness=sharpness, phash=phash)
+    return CropFacts(
+        crop_id=name,
+        view=view,
+        time_s=time_s,
+        keypoints_px=keypoints[0],
+        box_px=boxes_around(keypoints)[0],
+        sharpness=sharpness,
+        phash=phash,
+    )
 
 
 @pytest.fixture
@@ -26,8 +35,16 @@ def cross_view():
     joints = walk(np.zeros(1))[0]
     a = crop_of(cameras[0], joints)
     b = crop_of(cameras[1], joints, "b", view=1, phash="0" * 14 + "ff", sharpness=40.0)
-    return pair_terms("cross_view", a, b, CONFIG, camera_a=cameras[0], camera_b=cameras[1],
-                      joints_a=joints, joints_b=joints)
+    return pair_terms(
+        "cross_view",
+        a,
+        b,
+        CONFIG,
+        camera_a=cameras[0],
+        camera_b=cameras[1],
+        joints_a=joints,
+        joints_b=joints,
+    )
 
 
 @pytest.fixture
@@ -35,21 +52,43 @@ def cross_pose():
     camera = ring_of_cameras(1, height_m=1.0)[0]
     before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.2, 0.5))
     a, b = crop_of(camera, before), crop_of(camera, after, "b", time_s=0.4, phash="f" * 16)
-    return pair_terms("cross_pose", a, b, CONFIG, camera_a=camera, camera_b=camera,
-                      joints_a=before, joints_b=after)
+    return pair_terms(
+        "cross_pose",
+        a,
+        b,
+        CONFIG,
+        camera_a=camera,
+        camera_b=camera,
+        joints_a=before,
+        joints_b=after,
+    )
 
 
 def score(terms):
-    """The default expression's value for one pair, by DuckDB over a table with the types of `pairs`."""
+    """The default expression's value for one pair, by DuckDB over a table with the types of
+    `pairs`.
+    """
     types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
     columns = [column for column in PAIRS.columns if column.name in terms]
-    values = ", ".join(f"CAST(? AS {types[str(column.type)]}) AS {column.name}" for column in columns)
+    values = ", ".join(
+        f"CAST(? AS {types[str(column.type)]}) AS {column.name}" for column in columns
+    )
     query = f"SELECT {DEFAULT_SCORE} FROM (SELECT {values})"
     return duckdb.execute(query, [terms[column.name] for column in columns]).fetchone()[0]
 
 
 def test_every_term_is_a_column_of_pairs(cross_view):
-    identity = {"pair_id", "part", "dataset", "capture_id", "identity_id", "crop_a", "crop_b", "score", "split"}
+    identity = {
+        "pair_id",
+        "part",
+        "dataset",
+        "capture_id",
+        "identity_id",
+        "crop_a",
+        "crop_b",
+        "score",
+        "split",
+    }
     assert set(cross_view) == {column.name for column in PAIRS.columns} - identity
 
 
@@ -82,8 +121,16 @@ def test_poses_across_views_are_compared_in_space():
     cameras = ring_of_cameras(4, height_m=1.0)
     before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.0, 0.5))
     a, b = crop_of(cameras[0], before), crop_of(cameras[1], after, "b", view=1, time_s=0.4)
-    terms = pair_terms("cross_pose", a, b, CONFIG, camera_a=cameras[0], camera_b=cameras[1],
-                       joints_a=before, joints_b=after)
+    terms = pair_terms(
+        "cross_pose",
+        a,
+        b,
+        CONFIG,
+        camera_a=cameras[0],
+        camera_b=cameras[1],
+        joints_a=before,
+        joints_b=after,
+    )
     assert terms["pose_distance"] == pytest.approx(pose_distance_world(before, after))
     assert reject_reason(pair_terms("cross_pose", a, b, CONFIG), CONFIG)[0] == "pose_unknown"
 
@@ -92,28 +139,48 @@ def test_terms_are_the_same_either_way(cross_pose):
     camera = ring_of_cameras(1, height_m=1.0)[0]
     before, after = walk(np.array([0.0, 0.4]), velocity_m_per_s=(0.2, 0.5))
     a, b = crop_of(camera, before), crop_of(camera, after, "b", time_s=0.4, phash="f" * 16)
-    swapped = pair_terms("cross_pose", b, a, CONFIG, camera_a=camera, camera_b=camera,
-                         joints_a=after, joints_b=before)
+    swapped = pair_terms(
+        "cross_pose",
+        b,
+        a,
+        CONFIG,
+        camera_a=camera,
+        camera_b=camera,
+        joints_a=after,
+        joints_b=before,
+    )
     assert swapped == pytest.approx(cross_pose)
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"phash_distance": 1}, "near_identical"), ({"view_angle_deg": 5.0}, "view_angle"),
-    ({"view_angle_deg": 120.0}, "view_angle"), ({"view_angle_deg": None}, "view_angle_unknown"),
-    ({"covisibility": 0.1}, "covisibility"), ({"scale_ratio": 0.1}, "scale"),
-    ({"sharpness_min": 1.0}, "blurred"), ({"keypoint_confidence_min": 0.1}, "keypoints"),
-    ({"sharpness_min": float("nan")}, "blurred"),
-])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"phash_distance": 1}, "near_identical"),
+        ({"view_angle_deg": 5.0}, "view_angle"),
+        ({"view_angle_deg": 120.0}, "view_angle"),
+        ({"view_angle_deg": None}, "view_angle_unknown"),
+        ({"covisibility": 0.1}, "covisibility"),
+        ({"scale_ratio": 0.1}, "scale"),
+        ({"sharpness_min": 1.0}, "blurred"),
+        ({"keypoint_confidence_min": 0.1}, "keypoints"),
+        ({"sharpness_min": float("nan")}, "blurred"),
+    ],
+)
 def test_bounds_of_cross_view_pairs(cross_view, change, reason):
     found = reject_reason(cross_view | change, CONFIG)
     assert found is not None and found[0] == reason and found[1]
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"pose_distance": 0.01}, "same_pose"), ({"pose_distance": 0.95}, "pose_too_far"),
-    ({"pose_distance": None}, "pose_unknown"), ({"time_gap_s": 60.0}, "time_gap"),
-    ({"view_angle_deg": 150.0}, "view_angle"),
-])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"pose_distance": 0.01}, "same_pose"),
+        ({"pose_distance": 0.95}, "pose_too_far"),
+        ({"pose_distance": None}, "pose_unknown"),
+        ({"time_gap_s": 60.0}, "time_gap"),
+        ({"view_angle_deg": 150.0}, "view_angle"),
+    ],
+)
 def test_bounds_of_cross_pose_pairs(cross_pose, change, reason):
     found = reject_reason(cross_pose | change, CONFIG)
     assert found is not None and found[0] == reason
@@ -128,9 +195,13 @@ def test_bounds_are_parameters(cross_view, cross_pose):
 
 def test_the_cross_view_score_peaks_at_sixty_degrees_and_ends_at_ninety(cross_view):
     angles = np.arange(0, 181, 5.0)
-    scores = [score(cross_view | {"view_angle_deg": angle, "covisibility": 1.0}) for angle in angles]
+    scores = [
+        score(cross_view | {"view_angle_deg": angle, "covisibility": 1.0}) for angle in angles
+    ]
     cosine = np.cos(np.radians(angles))
-    np.testing.assert_allclose(scores, np.where(angles > 90, 0, 4 * cosine * (1 - cosine)), atol=1e-9)
+    np.testing.assert_allclose(
+        scores, np.where(angles > 90, 0, 4 * cosine * (1 - cosine)), atol=1e-9
+    )
     assert angles[int(np.argmax(scores))] == 60 and max(scores) == pytest.approx(1)
     assert score(cross_view | {"view_angle_deg": 60.0, "covisibility": 0.4}) == pytest.approx(0.4)
 

@@ -75,7 +75,8 @@ def keys(url: str) -> list[str]:
 
 
 def rows(root: str, sql: str) -> list[dict[str, Any]]:
-    return query.select(root, sql).to_pylist()
+    found: list[dict[str, Any]] = query.select(root, sql).to_pylist()
+    return found
 
 
 # What is picked

@@ -1,4 +1,6 @@
-"""Tracks stay with one person: through crossings, gaps and low sample rates; where that cannot be told, they end."""
+"""Tracks stay with one person: through crossings, gaps and low sample rates; where that cannot be
+told, they end.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ CONFIG = TrackConfig()
 
 
 def filmed(people, times_s, seed=0, drop=0.0, noise_px=3.0):
-    """Detections of people in one view, shuffled within each frame: times, boxes, keypoints, and who each is."""
+    """Detections of people in one view, shuffled within each frame: times, boxes, keypoints, and
+    who each is.
+    """
     generator = np.random.default_rng(seed)
     camera = ring_of_cameras(1, radius_m=7.0)[0]
     rows = []
@@ -20,15 +24,21 @@ def filmed(people, times_s, seed=0, drop=0.0, noise_px=3.0):
             if generator.random() >= drop:
                 rows.append((time_s, generator.random(), person, one, box))
     rows.sort(key=lambda row: row[:2])
-    return (np.array([row[0] for row in rows]), np.array([row[4] for row in rows]),
-            np.array([row[3] for row in rows]), np.array([row[2] for row in rows]))
+    return (
+        np.array([row[0] for row in rows]),
+        np.array([row[4] for row in rows]),
+        np.array([row[3] for row in rows]),
+        np.array([row[2] for row in rows]),
+    )
 
 
 def impure_share(numbers, who):
     """Share of tracked detections that are not of their track's main person."""
     kept = numbers >= 0
-    wrong = sum((who[numbers == n] != np.bincount(who[numbers == n]).argmax()).sum()
-                for n in np.unique(numbers[kept]))
+    wrong = sum(
+        (who[numbers == n] != np.bincount(who[numbers == n]).argmax()).sum()
+        for n in np.unique(numbers[kept])
+    )
     return wrong / kept.sum()
 
 
@@ -44,8 +54,11 @@ def test_a_walker_is_one_track_at_any_rate(fps):
 @pytest.mark.parametrize("seed", range(4))
 def test_people_who_cross_are_never_mixed(fps, seed):
     times_s = np.arange(0, 3, 1 / fps)
-    people = [walk(times_s, (0.0, -1.5), (0, 1.0)), walk(times_s, (0.5, 1.5), (0, -1.0), phase=2.0),
-              walk(times_s, (-1.0, -1.0), (0.2, 0.3), phase=1.0)]
+    people = [
+        walk(times_s, (0.0, -1.5), (0, 1.0)),
+        walk(times_s, (0.5, 1.5), (0, -1.0), phase=2.0),
+        walk(times_s, (-1.0, -1.0), (0.2, 0.3), phase=1.0),
+    ]
     times, boxes, keypoints, who = filmed(people, times_s, seed)
     numbers = link_tracks(times, boxes, keypoints, CONFIG)
     assert impure_share(numbers, who) == 0
@@ -55,7 +68,11 @@ def test_people_who_cross_are_never_mixed(fps, seed):
 def test_a_track_survives_frames_without_detection():
     times_s = np.arange(0, 4, 0.1)
     times, boxes, keypoints, who = filmed(
-        [walk(times_s, (0, -1.5), (0, 0.8)), walk(times_s, (1.5, 1.5), (0, -0.2))], times_s, seed=1, drop=0.3)
+        [walk(times_s, (0, -1.5), (0, 0.8)), walk(times_s, (1.5, 1.5), (0, -0.2))],
+        times_s,
+        seed=1,
+        drop=0.3,
+    )
     numbers = link_tracks(times, boxes, keypoints, CONFIG)
     assert [len(set(numbers[who == person])) for person in (0, 1)] == [1, 1]
 
@@ -76,7 +93,9 @@ def test_a_jump_to_another_place_is_cut():
 
 def test_look_alikes_in_one_place_are_cut_rather_than_guessed():
     times_s = np.arange(0, 2, 0.1)
-    apart = np.abs(times_s - 1.0)[:, None, None] * np.array([0.0, 1.0, 0.0])  # meet at 1 s, then go back
+    apart = np.abs(times_s - 1.0)[:, None, None] * np.array(
+        [0.0, 1.0, 0.0]
+    )  # meet at 1 s, then go back
     still = walk(times_s, velocity_m_per_s=(0, 0), heading_deg=0)
     times, boxes, keypoints, who = filmed([still + apart, still - apart], times_s, noise_px=1.0)
     numbers = link_tracks(times, boxes, keypoints, CONFIG)
@@ -89,8 +108,11 @@ def test_one_person_detected_twice_is_tracked_once():
     times, boxes, keypoints, _ = filmed([walk(times_s)], times_s)
     worse = keypoints + np.array([4.0, 4.0, -0.2])
     numbers = link_tracks(
-        np.repeat(times, 2), np.stack([boxes, boxes + 3], axis=1).reshape(-1, 4),
-        np.stack([keypoints, worse], axis=1).reshape(-1, 17, 3), CONFIG)
+        np.repeat(times, 2),
+        np.stack([boxes, boxes + 3], axis=1).reshape(-1, 4),
+        np.stack([keypoints, worse], axis=1).reshape(-1, 17, 3),
+        CONFIG,
+    )
     assert numbers.tolist() == [0, -1] * 10
 
 
@@ -103,7 +125,9 @@ def test_short_tracks_are_dropped():
 
 def test_edges():
     assert link_tracks(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 17, 3)), CONFIG).tolist() == []
-    nothing = link_tracks(np.arange(3.0), np.full((3, 4), np.nan), np.full((3, 17, 3), np.nan), CONFIG)
+    nothing = link_tracks(
+        np.arange(3.0), np.full((3, 4), np.nan), np.full((3, 17, 3), np.nan), CONFIG
+    )
     assert nothing.tolist() == [-1, -1, -1]
     boxes = np.tile([0.0, 0.0, 50.0, 100.0], (3, 1))
     unseen = link_tracks(np.arange(3) / 10, boxes, np.full((3, 17, 3), np.nan), CONFIG)
@@ -113,5 +137,7 @@ def test_edges():
 
 
 def test_overlap_of_boxes():
-    overlap = box_overlap(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2], [0, 0, 2, 2], [5, 5, 6, 6]]))
+    overlap = box_overlap(
+        np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2], [0, 0, 2, 2], [5, 5, 6, 6]])
+    )
     np.testing.assert_allclose(overlap, [[1 / 3, 1, 0]])

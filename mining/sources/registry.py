@@ -12,6 +12,10 @@ BUILT_IN: Mapping[str, str] = {
     "demo": "a calibrated 4-view capture and an outdoor video, fetched from the package index",
     "synthetic": "rendered people with exact cameras, keypoints and identities",
 }
+BUILT_IN_CONFIG: Mapping[str, dict[str, Any]] = {
+    "demo": {"sample": {"fps": 20.0}},  # the calibrated capture lasts 1.7 s
+    "synthetic": {"crop": {"size_px": 128, "min_person_px": 48}},  # rendered small, for training
+}
 FILE_KEYS = {"name", "adapter", "root", "options", "config"}
 
 
@@ -22,7 +26,7 @@ def resolve_dataset(text: str) -> tuple[DatasetSpec, dict[str, Any]]:
     sentence, for anything else.
     """
     if text in BUILT_IN:
-        return DatasetSpec(name=text, adapter=text, root=text), {}
+        return DatasetSpec(name=text, adapter=text, root=text), BUILT_IN_CONFIG[text]
     path = Path(text).expanduser().resolve()
     if not path.exists():
         raise ValueError(
@@ -30,9 +34,7 @@ def resolve_dataset(text: str) -> tuple[DatasetSpec, dict[str, Any]]:
         )
     if path.suffix == ".toml":
         return _read_dataset_file(path)
-    return DatasetSpec(
-        name=dataset_name(text), adapter="folder", root=str(path)
-    ), {}
+    return DatasetSpec(name=dataset_name(text), adapter="folder", root=str(path)), {}
 
 
 def make_source(adapter: str) -> Source:

@@ -87,8 +87,8 @@ def random_look(rng: np.random.Generator) -> tuple[Look, list[Pattern]]:
     look.hair = _tinted(rng, _HAIRS[rng.integers(len(_HAIRS))], 0.025)
     look.lips = tuple(np.array(look.skin) * (0.85, 0.5, 0.5))
     look.iris = _tinted(rng, (0.2, 0.2, 0.2), 0.12)
-    look.hairline = float(rng.uniform(0.59, 0.625)) if rng.random() > 0.06 else 1.0
-    look.hair_slope = float(rng.uniform(0.72, 0.98))
+    look.hairline = float(rng.uniform(0.585, 0.61)) if rng.random() > 0.06 else 1.0
+    look.hair_slope = float(rng.uniform(0.7, 0.92))
     look.hair_back = float(rng.choice([0.57, 0.5, 0.4]))
     look.collar = float(rng.uniform(0.43, 0.49))
     look.sleeve = float(rng.choice([0.03, 0.12, 0.2, 0.34, 0.49, 0.5]))

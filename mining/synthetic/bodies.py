@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mining.synthetic.body_model import BodyModel, body_model
+from mining.synthetic.body_model import body_model
 from mining.synthetic.poses import ANGLES, Pose
 
 _SPINE = ("spine05", "spine04", "spine03", "spine02", "spine01")
@@ -31,7 +31,7 @@ def pose_bodies(
     model = body_model()
     deltas = np.tile(np.eye(4), (len(poses), len(model.bones), 1, 1))
     for n, pose in enumerate(poses):
-        for bone, rotation in _bone_rotations(model, pose).items():
+        for bone, rotation in _bone_rotations(pose).items():
             deltas[n, model.bones.index(bone), :3, :3] = rotation.as_matrix()
     with torch.inference_mode():
         output = model.anny(
@@ -49,14 +49,14 @@ def pose_bodies(
     return vertices, keypoints
 
 
-def _bone_rotations(model: BodyModel, pose: Pose) -> dict[str, Rotation]:
+def _bone_rotations(pose: Pose) -> dict[str, Rotation]:
     """Each moved bone's rotation relative to its parent, in the axes of the reference pose."""
     angle = dict(zip(ANGLES, pose, strict=True))
     rotations: dict[str, Rotation] = {"root": _bend(angle, "pelvis")}
     rotations |= dict.fromkeys(_SPINE, _bend(angle, "spine", 1 / len(_SPINE)))
     rotations |= dict.fromkeys(_NECK, _bend(angle, "head", 1 / len(_NECK)))
     for side, letter, sign in (("left", "L", 1.0), ("right", "R", -1.0)):
-        arm = _arm_axes(model, letter)
+        arm = _arm_axes(letter)
         rotations |= {
             f"{bone}.{letter}": rotation
             for bone, rotation in {
@@ -113,11 +113,11 @@ def _arm(axes: dict[str, Any], angle: dict[str, float], sign: float) -> dict[str
 
 
 @cache
-def _arm_axes_of(bones: tuple[str, ...], heads: bytes, letter: str) -> dict[str, Any]:
-    positions = np.frombuffer(heads, np.float64).reshape(-1, 3)
-    at = {name: positions[bones.index(f"{name}.{letter}")] for name in (
-        "upperarm01", "lowerarm01", "wrist", "finger2-1", "finger3-1", "finger5-1"
-    )}  # fmt: skip
+def _arm_axes(letter: str) -> dict[str, Any]:
+    """Directions of an arm at rest: its two bones, and what the elbow and the hand bend about."""
+    model = body_model()
+    names = ("upperarm01", "lowerarm01", "wrist", "finger2-1", "finger5-1")
+    at = {name: model.bone_heads[model.bones.index(f"{name}.{letter}")] for name in names}
     upper, fore = _unit(at["lowerarm01"] - at["upperarm01"]), _unit(at["wrist"] - at["lowerarm01"])
     across = _unit(at["finger5-1"] - at["finger2-1"])
     return {
@@ -128,10 +128,6 @@ def _arm_axes_of(bones: tuple[str, ...], heads: bytes, letter: str) -> dict[str,
         # Bending about it closes the hand: the palm faces the thigh at rest, on both sides.
         "knuckles": across * (1.0 if letter == "L" else -1.0),
     }
-
-
-def _arm_axes(model: BodyModel, letter: str) -> dict[str, Any]:
-    return _arm_axes_of(model.bones, model.bone_heads.tobytes(), letter)
 
 
 def _about(axis: NDArray[np.float64], degrees: float) -> Rotation:
