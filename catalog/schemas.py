@@ -180,7 +180,9 @@ FAILURES = Table("failures", "something that broke", (
 ))
 
 UNITS = Table("units", "one stage of one finished work unit: the mark that it is done", (
-    Column("stage", TEXT, "`list`, `probe`, `calibrate`, `decode`, `detect`, `identify`, `crop`, `pair` or `shards`"),
+    Column("stage", TEXT,
+           "`list`, `probe`, `calibrate`, `decode`, `detect`, `identify`, `crop`, `pair`, "
+           "`shards`"),
     Column("unit", TEXT, "work unit: dataset, capture, or capture and segment"),
     Column("key", TEXT, "hash of everything that went in; a changed key is mined again"),
     Column("capture_id", TEXT, "its capture; null for a dataset's listing"),

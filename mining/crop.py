@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mining import foreground
+from mining.foreground import ForegroundSource, from_mask, from_skeleton
 from mining.sources.base import Detection
 
 SHARPNESS_PX = 128  # sharpness is measured at this size, so that it compares between crops
@@ -37,7 +37,7 @@ class Crop:
     sharpness: float
     phash: str
     foreground: NDArray[np.uint8]
-    foreground_source: foreground.Source
+    foreground_source: ForegroundSource
 
 
 def reject_person(
@@ -90,11 +90,11 @@ def cut(image: NDArray[np.uint8], person: Detection, config: CropConfig) -> Crop
         ".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality]
     )
     assert done
-    source: foreground.Source = "skeleton" if person.mask is None else "mask"
+    source: ForegroundSource = "skeleton" if person.mask is None else "mask"
     if person.mask is None:
-        cells = foreground.from_skeleton(_to_crop(person.keypoints_px, box_px))
+        cells = from_skeleton(_to_crop(person.keypoints_px, box_px))
     else:
-        cells = foreground.from_mask(cut_square(person.mask.astype(np.uint8), box_px, 0) > 0)
+        cells = from_mask(cut_square(person.mask.astype(np.uint8), box_px, 0) > 0)
     return Crop(
         box_px=box_px,
         jpeg=jpeg.tobytes(),

@@ -30,9 +30,9 @@ def serve(memory_gb: float) -> None:
             for frame in decoder.frames(request["path"], request["times_s"]):
                 header = {"index": frame.index, "time_s": frame.time_s, "shape": frame.image.shape}
                 out.write(json.dumps(header).encode() + b"\n")
-                out.write(memoryview(frame.image).cast("B"))
+                out.write(frame.image.tobytes())
                 out.flush()
-            answer = {"end": True}
+            answer: dict[str, object] = {"end": True}
         except (
             Exception
         ) as error:  # whatever a decoder raises becomes its answer, and the next request is served

@@ -32,7 +32,7 @@ HEAD_RADIUS = 0.32  # of the torso's length, around the mean of nose, eyes and e
 HAND_RADIUS = 0.20
 FOOT_RADIUS = 0.22
 
-Source = Literal["mask", "skeleton"]
+ForegroundSource = Literal["mask", "skeleton"]
 
 
 def from_mask(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Who is who in a capture: from the detections of all its views to tracks and identities.
 
-Where the source's annotations name the people, they are believed. Elsewhere tracks are linked in each
-view (`mining/track.py`) and joined across views by geometry (`mining/associate.py`).
+Where the source's annotations name the people, they are believed. Elsewhere tracks are linked in
+each view (`mining/track.py`) and joined across views by geometry (`mining/associate.py`).
 """
 
 from collections import defaultdict
@@ -25,7 +25,9 @@ from mining.track import TrackConfig, link_tracks
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One identity of a capture: its id, its detections, and its joints where views were triangulated."""
+    """One identity of a capture: its id, its detections, and its joints where views were
+    triangulated.
+    """
 
     identity_id: str
     detections: tuple[int, ...]
@@ -34,7 +36,7 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Identified:
-    """The people found, the rows of `tracks`, each detection's track, and the rejected detections."""
+    """The people found, the rows of `tracks`, each detection's track, the rejected detections."""
 
     people: tuple[Person, ...]
     track_rows: tuple[Row, ...]
@@ -141,7 +143,7 @@ def _tracks(
         linked = [np.flatnonzero(numbers == n) for n in range(int(numbers.max()) + 1)]
         members += [[group[k] for k in places] for places in linked]
         for k in np.flatnonzero(numbers < 0):
-            wanted = f"at least {config.min_track_frames} frames wanted"
-            rejects[group[k]] = ("short_track", wanted)
+            detail = f"in no track of at least {config.min_track_frames} frames"
+            rejects[group[k]] = ("untracked", detail)
     members += list(named.values())
     return members, rejects

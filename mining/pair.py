@@ -21,13 +21,16 @@ VERSION = 1  # raise it when the rows of this stage change for the same input
 PART = "body"
 COPIED = (
     "detection_id", "capture_id", "view_id", "segment", "frame_index", "time_s", "box_px",
-    "keypoints_px", "detector_score", "sharpness", "foreground", "file", "offset", "length", "phash",
+    "keypoints_px", "detector_score", "sharpness", "foreground", "file", "offset", "length",
+    "phash",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureRows:
-    """The capture whose pairs are sought: its row, the rows of its views, and the size of its crops."""
+    """The capture whose pairs are sought: its row, the rows of its views, and the size of its
+    crops.
+    """
 
     capture: Row
     views: tuple[Row, ...]
@@ -35,7 +38,8 @@ class CaptureRows:
 
 
 def pair_capture(unit: WorkUnit, detections: Sequence[Row], config: MiningConfig) -> Outcome:
-    """Find the people among a capture's `detections` and pair their crops; `payload` is CaptureRows.
+    """Find the people among a capture's `detections` and pair their crops; `payload` is
+    CaptureRows.
 
     Gives rows of `tracks`, `crops` and `pairs`.
     """
@@ -111,7 +115,9 @@ def _crop_rows(
 
 
 class _Facts:
-    """The crops of one person with what pairs need of them: views, cameras, and 3D joints at each crop's instant."""
+    """The crops of one person with what pairs need of them: views, cameras, and 3D joints at each
+    crop's instant.
+    """
 
     def __init__(
         self,
@@ -128,8 +134,9 @@ class _Facts:
         keypoints = keypoints_of(crops)
         self.crops = [
             CropFacts(
-                crop_id=row["crop_id"], view=int(view), time_s=row["time_s"], keypoints_px=keypoints[i],
-                box_px=np.array(row["box_px"]), sharpness=row["sharpness"], phash=row["phash"],
+                crop_id=row["crop_id"], view=int(view), time_s=row["time_s"],
+                keypoints_px=keypoints[i], box_px=np.array(row["box_px"]),
+                sharpness=row["sharpness"], phash=row["phash"],
             )
             for i, (row, view) in enumerate(zip(crops, self.views, strict=True))
         ]  # fmt: skip

@@ -96,7 +96,8 @@ def pair_terms(
 
     `joints_a` and `joints_b` (17, 3), in world coordinates with NaN for unknown ones, are those of
     each crop's time. Poses seen by one camera are compared in the image, which is less noisy and
-    the same with and without calibration; across views they are compared in space.
+    the same with and without calibration; across views, and where too few keypoints are seen in
+    both, they are compared in space.
     """
     unknown = np.full((17, 3), np.nan)
     joints_a = unknown if joints_a is None else joints_a
@@ -110,7 +111,7 @@ def pair_terms(
             min_confidence=config.min_keypoint_confidence,
             min_joints=config.min_common_keypoints,
         )
-    elif kind == "cross_pose":
+    if kind == "cross_pose" and distance is None:
         distance = pose_distance_world(joints_a, joints_b, min_joints=config.min_common_keypoints)
     sides_px = [float(crop.box_px[2] - crop.box_px[0]) for crop in (crop_a, crop_b)]
     return {

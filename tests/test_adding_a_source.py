@@ -50,4 +50,4 @@ def test_the_example_mines_what_its_list_names(tmp_path: Path) -> None:
     [frames] = query.select(root, "SELECT num_kept FROM units WHERE stage = 'decode'").to_pylist()
     assert frames == {"num_kept": 5}
     [failure] = query.select(root, "SELECT id, error FROM failures").to_pylist()
-    assert failure == {"id": "lost.mp4", "error": "lost.mp4 is not there"}
+    assert failure == {"id": "lost", "error": "lost.mp4 is not there"}

@@ -1,4 +1,6 @@
-"""Crops: square, around the person, measured; people who are too small or cut off are rejected with a reason."""
+"""Crops: square, around the person, measured; people who are too small or cut off are rejected with
+a reason.
+"""
 
 import io
 

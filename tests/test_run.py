@@ -1,4 +1,6 @@
-"""Whole mining runs over synthetic captures: true pairs, exact counts, and the same bytes however it is run."""
+"""Whole mining runs over synthetic captures: true pairs, exact counts, and the same bytes however
+it is run.
+"""
 
 import hashlib
 import os
@@ -66,7 +68,8 @@ def test_every_check_of_the_catalog_holds(mined: Path) -> None:
 def test_frames_people_and_pairs_are_there(mined: Path) -> None:
     [counts] = rows(
         mined,
-        """SELECT (SELECT count(*) FROM captures) AS captures, (SELECT count(*) FROM views) AS views,
+        """SELECT (SELECT count(*) FROM captures) AS captures,
+           (SELECT count(*) FROM views) AS views,
            (SELECT sum(num_kept) FROM units WHERE stage = 'decode') AS frames,
            (SELECT count(*) FROM crops) AS crops""",
     )
@@ -90,7 +93,7 @@ def test_pairs_show_one_person_at_the_stated_times_and_angles(mined: Path) -> No
            JOIN detections db ON db.detection_id = b.detection_id
            JOIN views va ON va.view_id = a.view_id JOIN views vb ON vb.view_id = b.view_id""",
     )
-    config = SyntheticConfig(num_captures=3, num_views=3, num_frames=3, image_px=(128,))
+    config = SyntheticConfig(num_views=3, num_frames=3, image_px=(128,))
     scenes = {f"synthetic-{k:05d}": Scene(config, k) for k in range(3)}
     for pair in pairs:
         assert pair["person_a"] == pair["person_b"]
@@ -207,16 +210,21 @@ def test_a_worker_that_dies_costs_its_unit_alone(tmp_path: Path) -> None:
         "import os\n"
         "from mining.sources.base import Capture, Listing, View, ViewInfo\n"
         "class Deadly:\n"
-        "    def probe(self, uri): return ViewInfo(width_px=64, height_px=64, fps=1.0, num_frames=3)\n"
+        "    def probe(self, uri):\n"
+        "        return ViewInfo(width_px=64, height_px=64, fps=1.0, num_frames=3)\n"
         "    def frames(self, uri, times_s):\n"
         "        if uri == 'bad': os._exit(1)\n"
         "        return iter(())\n"
         "class Source:\n"
         "    def captures(self, spec):\n"
         "        return Listing(captures=tuple(Capture(name=n, uri=n, annotated=True, views=(\n"
-        "            View(name=n, uri=n, reader='deadly', fingerprint=n),)) for n in ('bad', 'good')))\n"
+        "            View(name=n, uri=n, reader='deadly', fingerprint=n),))\n"
+        "            for n in ('bad', 'good')))\n"
     )
-    entry_points = "[crosspairs.sources]\ndeadly = deadly:Source\n[crosspairs.readers]\ndeadly = deadly:Deadly\n"
+    entry_points = (
+        "[crosspairs.sources]\ndeadly = deadly:Source\n"
+        "[crosspairs.readers]\ndeadly = deadly:Deadly\n"
+    )
     site = install_plugin(tmp_path / "site", "deadly", code, entry_points)
     (tmp_path / "my.toml").write_text('adapter = "deadly"\n')
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -1,4 +1,6 @@
-"""Sources: what lies in a folder becomes captures; what cannot be used is said, and costs only itself."""
+"""Sources: what lies in a folder becomes captures; what cannot be used is said, and costs only
+itself.
+"""
 
 from pathlib import Path
 
@@ -125,7 +127,8 @@ def test_a_dataset_file_names_adapter_root_options_and_config(tmp_path: Path) ->
     write_video(tmp_path / "footage" / "a.mp4", 4)
     file = tmp_path / "my.toml"
     file.write_text(
-        'name = "Studio 1"\nroot = "footage"\n[options]\nlicence = "CC0"\n[config.sample]\nfps = 5\n'
+        'name = "Studio 1"\nroot = "footage"\n'
+        '[options]\nlicence = "CC0"\n[config.sample]\nfps = 5\n'
     )
     spec, config = resolve_dataset(str(file))
     assert (spec.name, spec.adapter, config) == ("studio-1", "folder", {"sample": {"fps": 5}})

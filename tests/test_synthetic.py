@@ -21,7 +21,6 @@ from mining.synthetic.reader import SyntheticReader, parse_uri, view_uri
 
 ALONE = SyntheticConfig(
     seed=3,
-    num_captures=8,
     num_frames=2,
     image_px=(128, 160),
     min_spread_deg=80,  # cameras all around: everybody is seen from the front and from behind
@@ -29,7 +28,6 @@ ALONE = SyntheticConfig(
 )
 TOGETHER = SyntheticConfig(
     seed=5,
-    num_captures=2,
     people_per_capture=3,
     num_frames=9,
     fps=3.0,
@@ -283,7 +281,7 @@ def test_frames_have_no_people_when_they_are_to_be_detected():
         'synthetic:{"capture":0}',
         view_uri(ALONE, 0, 0).replace('"fps"', '"pace"'),
         view_uri(ALONE, 0, 3),
-        view_uri(ALONE, 8, 0),
+        view_uri(ALONE, -1, 0),
     ],
 )
 def test_a_uri_that_says_nothing_is_refused_in_one_sentence(uri):
@@ -298,7 +296,7 @@ def listed(**options):
 
 
 def test_the_source_lists_views_with_the_cameras_of_the_scene(alone):
-    options = to_dict(ALONE)
+    options = {**to_dict(ALONE), "num_captures": 8}
     captures = listed(**options)
     assert [capture.name for capture in captures] == [f"synthetic-{i:05d}" for i in range(8)]
     capture, scene = captures[2], alone[2]
@@ -315,7 +313,7 @@ def test_the_source_lists_views_with_the_cameras_of_the_scene(alone):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"captures": 3}, "unknown config key 'captures'; valid keys here: .*num_captures"),
+        ({"captures": 3}, "unknown config key 'captures'; valid keys here: .*num_views"),
         ({"num_views": 0}, "num_views must be at least 1, got 0"),
         ({"motion": "fast"}, "expected one of random, smooth"),
         ({"min_fill": 2}, "min_fill must be more than 0 and at most max_fill"),

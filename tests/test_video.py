@@ -1,4 +1,6 @@
-"""Decoding: the right frames at the right times, by either decoder; what hangs or breaks costs only itself."""
+"""Decoding: the right frames at the right times, by either decoder; what hangs or breaks costs only
+itself.
+"""
 
 import os
 import sys
@@ -72,9 +74,9 @@ def test_probe_reads_size_rate_and_length(video: Path) -> None:
 def test_what_is_no_video_is_said_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="broken.mp4 is not a video that can be read"):
+    with pytest.raises(ValueError, match=r"broken\.mp4 is not a video that can be read"):
         probe_video(str(path))
-    with pytest.raises(ValueError, match="broken.mp4 broke 2 frames before the end"):
+    with pytest.raises(ValueError, match=r"broken\.mp4 broke 2 frames before the end"):
         list(VideoReader(DecodeConfig()).frames(str(path), [0.0, 1.0]))
 
 
@@ -130,7 +132,9 @@ def test_a_phone_held_sideways_gives_upright_frames_by_both_decoders(
     data = bytearray(video.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40  # of the track's header, 16.16 numbers in rows of three
     for place, value in zip((0, 4, 12, 16), turn, strict=True):
-        data[matrix + place : matrix + place + 4] = int(value * 65536).to_bytes(4, "big", signed=True)
+        data[matrix + place : matrix + place + 4] = int(value * 65536).to_bytes(
+            4, "big", signed=True
+        )
     turned = tmp_path / "turned.mp4"
     turned.write_bytes(data)
     images = {}

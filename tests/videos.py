@@ -13,7 +13,7 @@ def grey_of(index: int) -> int:
 
 
 def write_video(path: Path, num_frames: int = 40, fps: int = 20, codec: str = "libx264") -> Path:
-    """Write `num_frames` frames; the left half has frame k's grey, the right upper quarter is red."""
+    """Write `num_frames` frames; frame k has its grey, the right upper quarter is red."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height = SIZE

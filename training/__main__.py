@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 when done, 1 when the user must change something (argparse exits with
     2 on wrong usage).
     """
-    # Threads that wait should sleep: spinning ones starve each other when cores are shared with other
-    # work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). Read when torch is loaded.
+    # Threads that wait should sleep: spinning ones starve each other when cores are shared with
+    # other work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). torch reads it once.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = make_parser().parse_args(arguments)
     try:

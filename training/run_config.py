@@ -15,12 +15,12 @@ from training.masking import MaskingConfig
 from training.model import CrocoConfig
 from training.optimizer import OptimizerConfig
 
-MAY_CHANGE = (
-    "loader.num_workers",
-    "loader.prefetch_batches",
-    "evaluate.",
-    "run.",
-)  # when a run is continued
+MAY_CHANGE = {  # when a run is continued: its length and what changes no result
+    *("run.num_steps", "run.minutes", "run.epochs", "run.device"),
+    *("run.log_every", "run.evaluate_every", "run.checkpoint_every", "run.keep_last"),
+    *("loader.num_workers", "loader.prefetch_batches", "loader.max_bad_share"),
+    *("evaluate.max_pairs", "evaluate.seed"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def check_same_config(config: PretrainConfig, saved: dict[str, Any], out: str) -
     changed = [
         f"{key} {attrgetter(key)(old)} -> {attrgetter(key)(config)}"
         for key in valid_keys(config)
-        if attrgetter(key)(old) != attrgetter(key)(config) and not key.startswith(MAY_CHANGE)
+        if attrgetter(key)(old) != attrgetter(key)(config) and key not in MAY_CHANGE
     ]
     if changed:
         raise ValueError(

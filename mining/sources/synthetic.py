@@ -9,14 +9,16 @@ from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.plan import Plan
 from mining.synthetic.reader import capture_uri, view_uri
 
+NUM_CAPTURES = 1500  # one person each: enough that a tiny model cannot learn them by heart
 RENDER_VERSION = 1  # raise it when the same config gives other pixels
 
 
 class SyntheticSource:
-    """Lists the captures of a SyntheticConfig, 4 ms each: nothing is posed or rendered for that.
+    """Lists captures of a SyntheticConfig, 4 ms each: nothing is posed or rendered for that.
 
-    `annotations = "given"` (the default) hands on exact boxes, keypoints and masks, `"none"` leaves
-    the people to be detected. The spec's root is not used.
+    Options are the config's fields and `num_captures`: more captures leave the first ones as they
+    are. `annotations = "given"` (the default) hands on exact boxes, keypoints and masks, `"none"`
+    leaves the people to be detected. The spec's root is not used.
     """
 
     def captures(self, spec: DatasetSpec) -> Listing:
@@ -27,12 +29,14 @@ class SyntheticSource:
         annotations = options.pop("annotations", "given")
         if annotations not in ("given", "none"):
             raise ValueError(f"annotations must be given or none, got {annotations!r}")
+        num_captures = options.pop("num_captures", NUM_CAPTURES)
+        if not isinstance(num_captures, int) or num_captures < 1:
+            raise ValueError(f"num_captures must be a whole number from 1, got {num_captures!r}")
         config = override_from_table(SyntheticConfig(), options)
         config.check()
         return Listing(
             captures=tuple(
-                _capture(config, index, annotations == "given")
-                for index in range(config.num_captures)
+                _capture(config, index, annotations == "given") for index in range(num_captures)
             )
         )
 

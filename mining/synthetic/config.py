@@ -18,7 +18,6 @@ class SyntheticConfig:
     """
 
     seed: int = 0
-    num_captures: int = 100
     people_per_capture: int = 1
     num_views: int = 3
     num_frames: int = 3  # times in each capture
@@ -39,7 +38,7 @@ class SyntheticConfig:
 
         Not done on construction: overrides come one field at a time, and some fields bound others.
         """
-        for name in ("num_captures", "people_per_capture", "num_views", "num_frames"):
+        for name in ("people_per_capture", "num_views", "num_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.fps <= 0:

@@ -83,9 +83,11 @@ def parse_uri(uri: str) -> tuple[SyntheticConfig, int, int, bool]:
             raise ValueError(f"it needs exactly {', '.join(wanted)}")
         config = override_from_table(SyntheticConfig(), table["config"])
         config.check()
-        for name, count in (("capture", config.num_captures), ("view", config.num_views)):
-            if not 0 <= table[name] < count:
-                raise ValueError(f"{name} {table[name]} of {count}, counted from 0")
+        if table["capture"] < 0 or not 0 <= table["view"] < config.num_views:
+            raise ValueError(
+                f"capture {table['capture']}, view {table['view']} of {config.num_views}, "
+                "counted from 0"
+            )
     except ValueError as error:
         raise ValueError(f"not a synthetic view: {uri[:80]!r}: {error}") from None
     return config, table["capture"], table["view"], table["annotated"]
