@@ -29,13 +29,18 @@ def connect(root: str) -> Connection:
         )
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("CREATE SCHEMA empty")
     for name, table in TABLES.items():
-        files = storage.list_files(storage.join(folder, name), suffix=".parquet")
-        if files:
+        connection.register("arrow", table.schema.empty_table())
+        connection.execute(f"CREATE TABLE empty.{name} AS SELECT * FROM arrow")
+        connection.unregister("arrow")
+        sql = f"CREATE VIEW {name} AS SELECT * FROM empty.{name}"
+        if storage.list_files(storage.join(folder, name), suffix=".parquet"):
+            # parts of an earlier version may lack a column: it is null there
             pattern = storage.join(folder, name, "*.parquet").replace("'", "''")
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{pattern}')")
-        else:
-            connection.register(name, table.schema.empty_table())
+            parts = f"read_parquet('{pattern}', union_by_name = true)"
+            sql += f" UNION ALL BY NAME SELECT * FROM {parts}"
+        connection.execute(sql)
     quoted = folder.replace("'", "''")
     connection.execute(f"SET allowed_directories = ['{quoted}']")
     connection.execute("SET enable_external_access = false")

@@ -102,13 +102,19 @@ class RayPool:
         code = str(Path(__file__).resolve().parent.parent)
         environment = {"PYTHONPATH": os.pathsep.join([code, os.environ.get("PYTHONPATH", "")])}
         local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(
-            address=address,
-            runtime_env={"env_vars": environment},
-            log_to_driver=False,
-            logging_level="ERROR",
-            **local,
-        )
+        try:
+            ray.init(
+                address=address or "local",
+                runtime_env={"env_vars": environment},
+                log_to_driver=False,
+                logging_level="ERROR",
+                **local,
+            )
+        except ConnectionError:
+            raise ValueError(
+                f"no Ray cluster answers at {address}: start one with `ray start --head`; one that "
+                "asks for a token needs RAY_AUTH_MODE=token set here too"
+            ) from None
         cluster = ray.cluster_resources()
         self.size = workers or max(1, int(cluster.get("CPU", 1)))
         gpus = cluster.get("GPU", 0.0)

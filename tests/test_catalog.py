@@ -203,3 +203,14 @@ def test_no_catalog_is_said_and_not_made(tmp_path: Path) -> None:
 def test_the_table_reference_is_the_schemas(tmp_path: Path) -> None:
     reference = Path("docs/tables.md").read_text()
     assert schemas.reference_markdown().strip() in reference
+
+
+def test_parts_of_an_earlier_version_are_read_with_null_for_the_new_columns(root: str) -> None:
+    old = pa.table({"run_id": ["r"], "stage": ["pair"]})
+    parts.write_table(parts.part_url(root, "runs", PartName("r", "pair", "run")), old)
+    [row] = query.select(root, "SELECT run_id, num_frames FROM runs").to_pylist()
+    assert row == {"run_id": "r", "num_frames": None}
+
+
+def test_tables_are_all_that_is_listed(root: str) -> None:
+    assert set(query.select(root, "SHOW TABLES")["name"].to_pylist()) == set(schemas.TABLES)

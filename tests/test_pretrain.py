@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,9 +36,9 @@ MICRO = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_threads():
+def one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # the models are small, and threads that wait spin
     yield
     torch.set_num_threads(before)
 
@@ -94,7 +93,7 @@ def test_kill_9_in_mid_epoch_changes_nothing(shards, tmp_path):
         sys.executable, "-m", "training", "pretrain", "--shards", shards, "--steps", "60",
         "--out", str(tmp_path / "killed"), "--set", *MICRO,
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "step 25 " in line:
@@ -162,7 +161,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(shards, tmp_path, monke
 
 def test_another_config_does_not_continue_a_run(shards, tmp_path):
     run(micro(5), shards, tmp_path)
-    with pytest.raises(ValueError, match=r"masking\.ratio 0\.75 -> 0\.5"):
+    with pytest.raises(ValueError, match=r"masking\.ratio 0\.9 -> 0\.5"):
         run(micro(9, "masking.ratio=0.5"), shards, tmp_path)
 
 

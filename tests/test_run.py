@@ -5,6 +5,7 @@ it is run.
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -185,6 +186,27 @@ def test_any_number_of_ray_workers_writes_the_same_bytes(
     root = tmp_path / "root"
     subprocess.run(command(dataset, root, "--workers", workers), check=True)
     assert contents(root) == contents(mined)
+
+
+def test_a_cluster_writes_the_same_bytes(mined: Path, dataset: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    start = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block"]
+    where = ["--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+    run = command(dataset, tmp_path / "root", "--address", address)
+    with subprocess.Popen(
+        [*start, *where, "--num-cpus=2", "--disable-usage-stats"], env=environment, **quiet
+    ) as cluster:
+        try:
+            deadline = time.monotonic() + 120
+            while subprocess.run(run, env=environment, capture_output=True, check=False).returncode:
+                assert cluster.poll() is None and time.monotonic() < deadline
+        finally:
+            cluster.terminate()
+    assert contents(tmp_path / "root") == contents(mined)
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(mined: Path, dataset: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+EDGE_STEEPNESS = 4.0  # of a cut-out person's opacity over the share of the cell that is person
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of R, G, B in a pixel's grey
 
 Bytes = npt.NDArray[np.uint8]
@@ -63,7 +64,7 @@ def augment_image(
         new = jitter_colour(new, brightness, contrast, saturation)
     if config.background == "grey":
         grey = np.float32(rng.random() if rng else 0.5)
-        alpha = resample_shares(cells, window, image_px)[:, :, None]
+        alpha = _cut_out(cells, window, image_px)[:, :, None]
         new = alpha * new + (1 - alpha) * grey
     new_bytes = np.rint(new.clip(0, 1) * 255).astype(np.uint8)
     return new_bytes, resample_shares(cells, window, grid)
@@ -107,6 +108,20 @@ def _cut(image: Bytes, window: Window, image_px: int) -> Bytes:
         return part
     how = cv2.INTER_AREA if side_px > image_px else cv2.INTER_LINEAR
     return cv2.resize(part, (image_px, image_px), interpolation=how).astype(np.uint8, copy=False)
+
+
+def _cut_out(cells: Floats, window: Window, image_px: int) -> Floats:
+    """Opacity 0..1 of each pixel: a steep step where the interpolated share passes one half.
+
+    Half-covered cells show what is behind the person: shown at half opacity, they would be a halo.
+    """
+    scale = window.side * cells.shape[0] / image_px  # cells per pixel
+    offset = np.array([window.left, window.top]) * cells.shape[0] + scale / 2 - 0.5
+    cell_from_pixel = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (image_px, image_px)
+    share = cv2.warpAffine(cells, cell_from_pixel, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return (EDGE_STEEPNESS * (np.asarray(share) - 0.5) + 0.5).clip(0, 1)
 
 
 def _overlap_weights(num_cells: int, start: float, side: float, size: int) -> Floats:

@@ -14,8 +14,12 @@ from training.run_config import PretrainConfig, RunConfig
 
 
 def tiny() -> PretrainConfig:
-    """A 2 M parameter model of 64 px images for two CPU cores: learns to use the second image
-    within minutes.
+    """A 2 M parameter model of 64 px images for two CPU cores; learns in minutes.
+
+    Chosen on 2,000 synthetic identities (24,000 pairs): with small batches, few visible patches, a
+    grey background and a loss on the person alone, the second image is used after 200 steps. After
+    800, held-out foreground losses are 0.80 (true second image) and 0.88 (wrong one); with batches
+    of 64, mask ratio 0.8 and as many pairs, 0.81 and 0.85.
     """
     return PretrainConfig(
         model=CrocoConfig(
@@ -28,12 +32,12 @@ def tiny() -> PretrainConfig:
             decoder_width=128,
             decoder_heads=4,
         ),
-        masking=MaskingConfig(ratio=0.75),
-        augment=AugmentConfig(background="grey", swap_share=0.5),
+        masking=MaskingConfig(ratio=0.9, foreground_share=0.5),
+        augment=AugmentConfig(crop_share=0.75, jitter=0.2, background="grey", swap_share=0.5),
         loss=LossConfig(background_weight=0.0),
-        loader=LoaderConfig(batch_size=64, num_workers=0),
-        optimizer=OptimizerConfig(base_lr=4e-3, warmup_share=0.1, cosine_stretch=1.0),
-        run=RunConfig(minutes=8.0, log_every=20, evaluate_every=200, checkpoint_every=200),
+        loader=LoaderConfig(batch_size=32, num_workers=0),
+        optimizer=OptimizerConfig(base_lr=1.2e-2, cosine_stretch=1.0),
+        run=RunConfig(minutes=8.0, log_every=100, evaluate_every=400, checkpoint_every=400),
     )
 
 

@@ -1,0 +1,52 @@
+"""The documentation says what the code does: commands parse, links lead somewhere, every target is there."""
+
+import re
+import shlex
+import subprocess
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+COMMANDS = sorted(
+    {
+        match.strip().rstrip("`.,;:)")
+        for page in PAGES
+        for match in re.findall(
+            r"python -m (?:catalog|mining|shards|training) [^`\n#]+", page.read_text()
+        )
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_line_in_the_documentation_parses(command: str) -> None:
+    _, _, package, *arguments = shlex.split(command.split(" > ")[0])
+    import_module(f"{package}.__main__").build_parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page} links to {target}"
+
+
+def test_every_make_target_named_exists_and_has_its_line_of_help() -> None:
+    listed = subprocess.run(["make", "help"], capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"make ([a-z-]+) ", listed))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z-]+)", page.read_text()))
+        assert named <= targets, f"{page} names {named - targets}"
+
+
+def test_every_file_named_in_the_path_of_a_sample_exists() -> None:
+    text = Path("docs/path-of-a-sample.md").read_text()
+    for name in re.findall(r"(?:mining|catalog|shards|training)/\w+\.py", text):
+        assert Path(name).exists(), name
+
+
+def test_no_page_speaks_of_a_machine_or_an_index() -> None:
+    for page in [*PAGES, Path("requirements.txt"), Path("Makefile")]:
+        assert not re.search(r"/root/|/work/|index-url|/simple\b", page.read_text()), page
