@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from catalog.commands import main
 from catalog.config import override, to_dict
 from tests.toy_shards import write_toy_shards
 from training import pretrain as pretrain_module
-from training.__main__ import main
+from training.__main__ import build_parser
 from training.checkpoint import find_checkpoint
 from training.evaluate import wrong_partners
 from training.loss import LossConfig, combine_losses
@@ -228,7 +229,7 @@ def test_wrong_partners_show_somebody_else():
 def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
     out = str(tmp_path / "run")
     arguments = ["pretrain", "--shards", shards, "--steps", "5", "--out", out, "--set", *MICRO]
-    assert main(arguments) == 0
+    assert main(build_parser(), arguments) == 0
     printed = capsys.readouterr()
     assert "step 5" in printed.err and "held-out loss" in printed.out
     picture = cv2.imdecode(
@@ -237,7 +238,7 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
     assert picture.shape[0] > 8 * 192 and picture.shape[1] > 4 * 192
 
     arguments = ["evaluate", "--checkpoint", out, "--shards", shards, "--format", "json"]
-    assert main([*arguments, "--picture", str(tmp_path / "again.png")]) == 0
+    assert main(build_parser(), [*arguments, "--picture", str(tmp_path / "again.png")]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     written = (tmp_path / "run/held_out.jsonl").read_text().splitlines()
     assert [row["value"] for row in rows] == [json.loads(line)["value"] for line in written]
@@ -256,27 +257,27 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
 )
 def test_a_users_mistake_is_one_sentence(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 1
+    assert main(build_parser(), arguments) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and "Traceback" not in error
 
 
 def test_wrong_usage_exits_with_2():
     with pytest.raises(SystemExit) as error:
-        main(["pretrain"])
+        main(build_parser(), ["pretrain"])
     assert error.value.code == 2
 
 
 @pytest.mark.parametrize("command", ["pretrain", "evaluate", "presets"])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main(build_parser(), [command, "--help"])
     assert "Example:\n  python -m training" in capsys.readouterr().out
 
 
 def test_presets_are_listed_and_shown(capsys):
-    assert main(["presets"]) == 0
+    assert main(build_parser(), ["presets"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in PRESETS)
-    assert main(["presets", "croco_v1_base"]) == 0
+    assert main(build_parser(), ["presets", "croco_v1_base"]) == 0
     assert "model.positions = sincos" in capsys.readouterr().out

@@ -1,118 +1,77 @@
-"""The command line: `python -m training pretrain | evaluate | presets`."""
+"""`python -m training`: pre-train on shards, and see what a model makes of held-out pairs."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from catalog import storage
+from catalog.commands import DEFAULT_ROOT, add_command, main
 from catalog.config import override, to_dict
 
 if TYPE_CHECKING:
     from training.run_config import PretrainConfig
 
-FORMATTER = argparse.RawDescriptionHelpFormatter
+# Threads that wait should sleep: spinning ones starve each other when cores are shared with other
+# work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). Read once, as torch starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 when done, 1 when the user must change something (argparse exits with
-    2 on wrong usage).
-    """
-    # Threads that wait should sleep: spinning ones starve each other when cores are shared with
-    # other work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). torch reads it once.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = make_parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the commands and their options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training", description="Pre-train on pairs of images of people."
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the package."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    command = commands.add_parser(
+    pretrain = add_command(
+        commands,
         "pretrain",
-        help="train from shard sets; the same command continues a run that was stopped",
-        description="Train from shard sets. Writes checkpoints, a log, held-out losses and a "
-        "picture to --out. The same command continues a run that was stopped.",
-        epilog="Example:\n  python -m training pretrain --shards data/shards/demo --minutes 8",
-        formatter_class=FORMATTER,
+        run_pretrain,
+        "train from shard sets; the same command goes on with a run that was stopped",
+        "python -m training pretrain --shards data/shards/demo --minutes 8",
     )
-    command.add_argument(
-        "--shards", nargs="+", required=True, metavar="URL", help="folders with an index.json"
-    )
-    command.add_argument("--preset", default="tiny", help="see `presets` (default: tiny)")
-    budget = command.add_mutually_exclusive_group()
+    pretrain.add_argument("--preset", default="tiny", help="see `presets` (default: %(default)s)")
+    budget = pretrain.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="stop after so many minutes of training")
     budget.add_argument("--steps", type=int, help="stop after so many steps; repeats exactly")
-    command.add_argument(
-        "--out", metavar="DIR", help="folder of the run (default: data/training/PRESET)"
+    pretrain.add_argument(
+        "--out", metavar="DIR", help=f"folder of the run (default: {DEFAULT_ROOT}/training/PRESET)"
     )
-    command.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change the config",
-    )
-    command.set_defaults(command=run_pretrain)
-
-    command = commands.add_parser(
+    evaluate = add_command(
+        commands,
         "evaluate",
-        help="held-out loss with the true, a wrong and no second image",
-        description="Print the held-out loss with the true second image, with another identity's, "
-        "and with none (a plain image of ImageNet's mean colour), over all masked patches and over "
-        "the person's.",
-        epilog="Example:\n  python -m training evaluate --checkpoint data/training/tiny "
-        "--shards data/shards/demo",
-        formatter_class=FORMATTER,
+        run_evaluate,
+        "held-out loss with the true second image, another person's, and none",
+        "python -m training evaluate --checkpoint data/training/tiny --shards data/shards/demo",
     )
-    command.add_argument(
+    evaluate.add_argument(
         "--checkpoint", required=True, metavar="DIR", help="a run's folder or one checkpoint of it"
     )
-    command.add_argument(
-        "--shards", nargs="+", required=True, metavar="URL", help="folders with an index.json"
-    )
-    command.add_argument("--picture", metavar="FILE", help="also draw completions into this PNG")
-    command.add_argument(
-        "--format", choices=("table", "json"), default="table", help="json: one object a line"
-    )
-    command.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change the config",
-    )
-    command.set_defaults(command=run_evaluate)
-
-    command = commands.add_parser(
+    evaluate.add_argument("--picture", metavar="FILE", help="also draw completions into this PNG")
+    evaluate.add_argument("--format", choices=("table", "json"), default="table")
+    for command in (pretrain, evaluate):
+        command.add_argument(
+            "--shards", nargs="+", required=True, metavar="URL", help="folders with an index.json"
+        )
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="SECTION.KEY=VALUE",
+            help="override a setting",
+        )
+    presets = add_command(
+        commands,
         "presets",
-        help="list the ready-made configs, or show one",
-        epilog="Example:\n  python -m training presets tiny",
-        formatter_class=FORMATTER,
+        run_presets,
+        "list the ready-made configs, or show one",
+        "python -m training presets tiny",
     )
-    command.add_argument("name", nargs="?", help="show every value of this one, ready for --set")
-    command.set_defaults(command=run_presets)
+    presets.add_argument("name", nargs="?", help="show every value of this one, ready for --set")
     return parser
 
 
-def run_pretrain(options: argparse.Namespace) -> None:
+def run_pretrain(options: argparse.Namespace) -> int:
     """Train, then print the held-out table and where things are."""
     from training.evaluate import format_rows
     from training.pretrain import pretrain
@@ -127,7 +86,7 @@ def run_pretrain(options: argparse.Namespace) -> None:
         config = replace(
             config, run=replace(config.run, num_steps=options.steps, minutes=None, epochs=None)
         )
-    out = storage.absolute(options.out or f"data/training/{options.preset}")
+    out = storage.absolute(options.out or f"{DEFAULT_ROOT}/training/{options.preset}")
     line = ProgressLine()
     try:
         result = pretrain(config, options.shards, out, line.show)
@@ -138,9 +97,10 @@ def run_pretrain(options: argparse.Namespace) -> None:
     print(f"{result.step} steps; checkpoint {result.checkpoint}")
     if result.picture:
         print(f"picture {result.picture}")
+    return 0
 
 
-def run_evaluate(options: argparse.Namespace) -> None:
+def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate a checkpoint on the held-out pairs of shard sets."""
     from training.checkpoint import find_checkpoint, load_weights, read_progress
     from training.evaluate import evaluate, format_rows, load_held_out
@@ -170,19 +130,21 @@ def run_evaluate(options: argparse.Namespace) -> None:
         storage.write_bytes(
             options.picture, draw_completions(model, held_out, choose_rows(held_out))
         )
+    return 0
 
 
-def run_presets(options: argparse.Namespace) -> None:
+def run_presets(options: argparse.Namespace) -> int:
     """List the presets, or print one as `section.key = value` lines."""
     from training.presets import PRESETS
 
     if options.name is None:
         for name, preset in PRESETS.items():
             print(f"{name:16}{(preset.__doc__ or '').splitlines()[0]}")
-        return
+        return 0
     for section, values in to_dict(find_preset(options.name)).items():
         for key, value in values.items():
             print(f"{section}.{key} = {value}")
+    return 0
 
 
 def find_preset(name: str) -> "PretrainConfig":
@@ -195,4 +157,4 @@ def find_preset(name: str) -> "PretrainConfig":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(build_parser()))

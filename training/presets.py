@@ -52,23 +52,17 @@ def croco_v1_base() -> PretrainConfig:
 
 
 def croco_v2_small() -> PretrainConfig:
-    """CroCo v2 with a ViT-B encoder and the small decoder, 120 M parameters; 125 epochs of batch
-    512.
-    """
+    """CroCo v2: ViT-B encoder, small decoder, 120 M parameters; 125 epochs of batch 512."""
     return _croco_v2(CrocoConfig())
 
 
 def croco_v2_base() -> PretrainConfig:
-    """CroCo v2 with a ViT-B encoder and the base decoder, 200 M parameters; 125 epochs of batch
-    512.
-    """
+    """CroCo v2: ViT-B encoder, base decoder, 200 M parameters; 125 epochs of batch 512."""
     return _croco_v2(CrocoConfig(decoder_depth=12, decoder_width=768, decoder_heads=12))
 
 
 def croco_v2_large() -> PretrainConfig:
-    """CroCo v2 with a ViT-L encoder and the base decoder, 418 M parameters; 125 epochs of batch
-    512.
-    """
+    """CroCo v2: ViT-L encoder, base decoder, 418 M parameters; 125 epochs of batch 512."""
     return _croco_v2(
         CrocoConfig(
             encoder_depth=24,
