@@ -135,9 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
         "follow an id or a sample's name to its source file",
         "python -m catalog trace 0f3c5a7b9d1e2468",
     )
-    traces.add_argument(
-        "id", help="id of a pair, crop, detection, track, identity, view or capture"
-    )
+    traces.add_argument("id", help="a sample's file name, or the id of anything")
     traces.add_argument("--format", choices=["table", "json"], default="table")
     for command in (sql, tables, summaries, checks, traces):
         command.add_argument(

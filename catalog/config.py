@@ -3,6 +3,7 @@ beside every output.
 """
 
 import dataclasses
+import difflib
 import json
 import types
 import typing
@@ -71,8 +72,11 @@ def _replace(config: Any, names: Sequence[str], text: str, path: str) -> Any:
     )
     value = getattr(config, name) if name in known else None
     if name not in known or bool(rest) != dataclasses.is_dataclass(value):
-        keys = ", ".join(valid_keys(config)) if known else "none below this one"
-        raise ValueError(f"unknown config key {path!r}; valid keys here: {keys}")
+        keys = valid_keys(config) if known else []
+        close = difflib.get_close_matches(".".join(names), keys, n=3)
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        here = ", ".join(keys) or "none below this one"
+        raise ValueError(f"unknown config key {path!r}; {meant}valid keys here: {here}")
     if rest:
         return dataclasses.replace(config, **{name: _replace(value, rest, text, path)})
     annotation = typing.get_type_hints(type(config))[name]

@@ -5,10 +5,11 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, TextIO
 
 Format = Literal["table", "json", "csv"]
-MAX_CELL = 60  # characters of one cell in a table
+MAX_CELL = 80  # characters of one cell in a table; the last column is never cut
 
 
 def print_rows(
@@ -37,7 +38,9 @@ def _print_table(rows: Sequence[dict[str, Any]], out: TextIO) -> None:
         print("(no rows)", file=out)
         return
     names = list(rows[0])
-    cells = [[_cell(row[name]) for name in names] for row in rows]
+    cells = [
+        [*(_cut(_cell(row[name])) for name in names[:-1]), _cell(row[names[-1]])] for row in rows
+    ]
     numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     for line in [names, ["-" * width for width in widths], *cells]:
@@ -51,6 +54,8 @@ def _print_table(rows: Sequence[dict[str, Any]], out: TextIO) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
+    if isinstance(value, Decimal):  # what DuckDB's sum() of whole numbers gives
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list):
@@ -65,5 +70,8 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.3e}"
-    text = value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"

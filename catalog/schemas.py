@@ -258,19 +258,17 @@ TABLES: dict[str, Table] = {
 
 
 def reference_markdown() -> str:
-    """The table reference as Markdown: one section for each table, one row for each column."""
-    lines: list[str] = []
+    """The page docs/tables.md: one section for each table, one row for each column."""
+    lines = [
+        "# The tables of the catalog",
+        "",
+        "Made from `catalog/schemas.py` by `python -m catalog tables --format markdown`; a test "
+        "holds the two together.",
+        "",
+    ]
     for table in TABLES.values():
-        lines += [
-            f"## {table.name}",
-            "",
-            f"One row is {table.row}.",
-            "",
-            "| column | type | meaning |",
-            "|---|---|---|",
-        ]
-        lines += [
-            f"| {column.name} | {column.type} | {column.meaning} |" for column in table.columns
-        ]
+        lines += [f"## {table.name}", "", f"One row is {table.row}.", ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        lines += [f"| {c.name} | {c.type} | {c.meaning} |" for c in table.columns]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()

@@ -11,12 +11,14 @@ import hashlib
 import os
 import posixpath
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+LEFTOVER_AGE_S = 3600.0
 TEMPORARY_PREFIX = ".tmp-"  # readers and listings skip such names; `remove_leftovers` deletes them
 
 
@@ -138,13 +140,20 @@ def delete(url: str) -> None:
 
 
 def remove_leftovers(folder: str) -> int:
-    """Delete the temporary files that killed writers left below a local folder; return how many
-    there were.
+    """Delete what killed writers left below a local folder more than an hour ago; return how many
+    files.
+
+    Younger temporary files may belong to a run that is still going on.
     """
     filesystem, path = _open_filesystem(folder)
     if not isinstance(filesystem, LocalFileSystem) or not os.path.isdir(path):
         return 0
-    leftovers = sorted(Path(path).rglob(f"{TEMPORARY_PREFIX}*"))
+    oldest_s = time.time() - LEFTOVER_AGE_S
+    leftovers = [
+        leftover
+        for leftover in sorted(Path(path).rglob(f"{TEMPORARY_PREFIX}*"))
+        if leftover.stat().st_mtime < oldest_s
+    ]
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     return len(leftovers)

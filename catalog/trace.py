@@ -25,9 +25,10 @@ PAIR_CROPS = """
     SELECT unnest([crop_a, crop_b]) AS crop_id, unnest(['a', 'b']) AS role
     FROM pairs WHERE pair_id = $id"""
 CROP = """
-    SELECT crop_id, detection_id, part, box_px, detector_score, sharpness, frame_index, time_s,
-           segment, identity_id, track_id, view_id, capture_id, file, "offset", length
-    FROM crops WHERE crop_id = $id"""
+    SELECT views.name AS view, frame_index, views.uri AS source, crop_id, detection_id, part,
+           box_px, detector_score, sharpness, time_s, segment,
+           identity_id, track_id, crops.view_id, crops.capture_id, file, "offset", length
+    FROM crops JOIN views USING (view_id) WHERE crop_id = $id"""
 CROP_PAIRS = """
     SELECT kind, count(*) AS pairs, max(score) AS best_score
     FROM pairs WHERE crop_a = $id OR crop_b = $id GROUP BY kind ORDER BY kind"""

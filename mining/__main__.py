@@ -6,7 +6,7 @@ import time
 
 from catalog import parts, query, storage
 from catalog.commands import DEFAULT_ROOT, add_command, main
-from catalog.config import override, override_from_table
+from catalog.config import override, override_from_table, to_dict
 from catalog.report import print_rows
 from mining.sources.registry import BUILT_IN, resolve_dataset
 
@@ -22,7 +22,7 @@ REJECTS = """
     FROM rejects JOIN units ON (units.stage, units.unit) = (rejects.stage, rejects.unit)
     GROUP BY ALL ORDER BY dropped DESC, reason"""
 FAILURES = """
-    SELECT units.dataset, failures.stage, id, error, num_lost, attempt, failures.unit
+    SELECT units.dataset, failures.stage, failures.unit, id, attempt, num_lost, error
     FROM failures LEFT JOIN units ON (units.stage, units.unit) = (failures.stage, failures.unit)
     ORDER BY ALL"""
 
@@ -46,16 +46,20 @@ def run_mine(arguments: argparse.Namespace) -> int:
     report = mine(
         spec, config, options, lambda done, total, stage: show_progress(done, total, stage, "units")
     )
+    limited = "" if arguments.limit is None else f" (of {report.num_listed}, limited)"
     if report.num_done == 0:
-        print(f"{spec.name}: nothing to do, all {report.num_captures} captures were mined before")
+        print(f"{spec.name}: nothing to do, all {report.num_captures}{limited} captures are mined")
     else:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
         print(
             f"{spec.name}: {report.num_done} units done, {report.num_skipped} done before, "
             f"in {time.perf_counter() - started:.1f} s ({stages})"
         )
-    if report.num_failed:
-        print(f"{report.num_failed} units lost something: see `python -m mining failures`")
+    if report.num_broken:
+        print(
+            f"{report.num_broken} units lost something: see `python -m mining failures`, "
+            "and `--retry` there to do them again"
+        )
     return 0
 
 
@@ -66,6 +70,16 @@ def run_datasets(arguments: argparse.Namespace) -> int:
         {"dataset": "PATH", "what": "a video, a folder of captures, or a dataset file (.toml)"}
     )
     print_rows(rows, arguments.format)
+    return 0
+
+
+def run_settings(arguments: argparse.Namespace) -> int:
+    """Print every setting with its value, ready for --set."""
+    from mining.config import MiningConfig
+
+    for section, values in to_dict(override(MiningConfig(), arguments.set)).items():
+        for key, value in values.items():
+            print(f"{section}.{key} = {' '.join(str(value).split())}")
     return 0
 
 
@@ -92,7 +106,7 @@ def run_failures(arguments: argparse.Namespace) -> int:
         for (scope, unit), outputs in parts.all_outputs(root).items():
             if (scope, unit) in units or (scope in scopes and unit == "pair"):
                 parts.remove([url for _, url in outputs])
-        print(f"{len(units)} units will be done again: run `make mine` for their datasets")
+        print(f"{len(units)} units will be done again: run the command that mined them")
     return 0
 
 
@@ -113,12 +127,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     mine.add_argument("--address", help="address of a Ray cluster (default: a local one)")
     mine.add_argument("--limit", type=int, help="captures to mine at most")
-    mine.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting"
-    )
     datasets = add_command(
         commands, "datasets", run_datasets, "list what can be mined", "python -m mining datasets"
     )
+    settings = add_command(
+        commands,
+        "settings",
+        run_settings,
+        "list every setting with its default",
+        "python -m mining settings",
+    )
+    for command in (mine, settings):
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="SECTION.KEY=VALUE",
+            help="override a setting; repeatable (see `settings`)",
+        )
     status = add_command(
         commands, "status", run_status, "show what the catalog holds", "python -m mining status"
     )

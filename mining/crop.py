@@ -27,6 +27,14 @@ class CropConfig:
     min_confidence: float = 0.3
     min_inside: float = 0.6  # share of the square that lies within the frame
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for crops that cannot be made."""
+        if self.size_px < 16 or self.margin <= 0 or not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(
+                "crops need size_px of 16 or more, a margin above 0 and jpeg_quality of 1 to 100, "
+                f"got {self.size_px}, {self.margin} and {self.jpeg_quality}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:

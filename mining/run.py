@@ -12,18 +12,19 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from catalog import parts, storage
+from catalog import parts, query, storage
 from catalog.config import config_hash, to_dict
 from catalog.ids import content_id
 from catalog.parts import PartName
+from catalog.schemas import TABLES
 from mining import pair, probe, segment
 from mining.config import MiningConfig
-from mining.detect import detector_key, resolve_weights
+from mining.detect import detector_key, make_detector, resolve_weights
 from mining.executor import Done, RayPool, run_here
 from mining.sources.base import Capture, DatasetSpec, Listing
 from mining.sources.registry import make_source
@@ -40,6 +41,8 @@ PACKAGES = (
     "duckdb",
     "numpy",
 )
+BROKEN = """
+    SELECT count(DISTINCT unit) AS broken FROM units WHERE dataset = $dataset AND num_failed > 0"""
 Watch = Callable[[Iterable[Done], int, str], Iterable[Done]]
 
 
@@ -52,12 +55,21 @@ class RunOptions:
     address: str | None = None  # of a Ray cluster; None: a local one
     limit: int | None = None  # captures to mine at most
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that mean nothing."""
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be 0 (no Ray) or more, got {self.workers}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be 1 or more, got {self.limit}")
+
 
 @dataclass
 class RunReport:
-    """What a run did."""
+    """What a run did; `num_broken` units of this dataset have lost something, now or before."""
 
     num_captures: int = 0
+    num_listed: int = 0
+    num_broken: int = 0
     num_done: int = 0
     num_skipped: int = 0
     num_failed: int = 0
@@ -71,11 +83,13 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
     Raises ValueError when there is nothing to mine or a setting is wrong.
     """
     root = storage.absolute(options.root)
+    check_expression(config.score.expression)
+    make_detector(config.detect)
     storage.remove_leftovers(root)
     listing = make_source(spec.adapter).captures(spec)
     captures = listing.captures[: options.limit]
     if not all(capture.annotated for capture in captures):
-        config = MiningConfig(**{**config.__dict__, "detect": resolve_weights(config.detect)})
+        config = replace(config, detect=resolve_weights(config.detect))
     _commit_listing(root, spec, listing)
     run = _Run(root, spec.name, config, options, watch)
     with run:
@@ -92,7 +106,9 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
         ]
         run.do("pair", pairs)
         run.remove_unplanned(scopes)
-    run.report.num_captures = len(captures)
+    run.report.num_captures, run.report.num_listed = len(captures), len(listing.captures)
+    rows = query.select(root, BROKEN, {"dataset": spec.name}).to_pylist()
+    run.report.num_broken = rows[0]["broken"]
     return run.report
 
 
@@ -172,6 +188,7 @@ class _Run:
             key = content_id(
                 "segment",
                 segment.VERSION,
+                TABLES["detections"].schema.names,
                 config_hash(config.decode, config.crop),
                 look,
                 list(piece.times_s),
@@ -207,6 +224,7 @@ class _Run:
         key = content_id(
             "pair",
             pair.VERSION,
+            [TABLES[table].schema.names for table in ("tracks", "crops", "pairs")],
             config_hash(*sections),
             [name.stem for name in reads],
             capture,
@@ -312,6 +330,14 @@ class _Run:
     def _remove_scope(self, scope: str) -> None:
         for key in [key for key in self._outputs if key[0] == scope]:
             parts.remove([url for _, url in self._outputs.pop(key)])
+
+
+def check_expression(expression: str) -> None:
+    """Raise ValueError when a score expression is not SQL over the columns of `pairs`."""
+    try:
+        query.evaluate(expression, parts.to_arrow("pairs", []))
+    except ValueError as error:
+        raise ValueError(f"score.expression: {error}") from None
 
 
 def package_versions() -> dict[str, str]:

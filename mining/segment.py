@@ -30,6 +30,13 @@ class SampleConfig:
     fps: float = 10.0  # moments per second, the same moments in all views
     segment_s: float = 20.0  # length of the time window that one worker mines at once
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a rate or length that holds no moment."""
+        if self.fps <= 0 or self.segment_s <= 0:
+            raise ValueError(
+                f"rates and lengths must be above 0, got {self.fps} fps, {self.segment_s} s"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:

@@ -146,12 +146,55 @@ def test_more_captures_mine_only_the_new_ones(mined: Path, tmp_path: Path) -> No
     assert (report.num_done, report.num_skipped) == (3, 9)
 
 
-def test_a_wrong_score_costs_its_units_and_says_why(tmp_path: Path) -> None:
-    report = mine_synthetic(tmp_path, ["score.expression=beauty"], num_captures=1)
-    assert report.num_failed == 1
-    [failure] = rows(tmp_path, "SELECT error FROM failures")
-    assert "beauty" in failure["error"]
+def test_a_wrong_score_is_refused_before_anything_is_touched(mined: Path) -> None:
+    before = contents(mined)
+    with pytest.raises(ValueError, match=r"score\.expression: .*beauty"):
+        mine_synthetic(mined, ["score.expression=beauty"])
+    assert contents(mined) == before
+
+
+def test_a_stage_that_breaks_is_a_failure_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr("mining.executor.pair_capture", broken)
+    report = mine_synthetic(tmp_path, num_captures=1)
+    assert (report.num_failed, report.num_broken) == (1, 1)
+    [failure] = rows(tmp_path, "SELECT error, traceback, num_lost FROM failures")
+    assert failure["error"] == "RuntimeError: no such thing" and failure["num_lost"] == 9
+    assert "in broken" in failure["traceback"]
     assert [row for row in check.check(str(tmp_path)) if row["broken"]] == []
+
+
+def test_status_rejects_failures_and_summary_print_what_is_there(mined: Path) -> None:
+    for arguments in (
+        ["mining", "status"],
+        ["mining", "rejects"],
+        ["mining", "failures"],
+        ["catalog", "summary", "--dataset", "people"],
+        ["catalog", "check"],
+    ):
+        for style in ("table", "json"):
+            run = [sys.executable, "-m", *arguments, "--root", str(mined), "--format", style]
+            result = subprocess.run(run, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, result.stderr
+    assert (
+        "people"
+        in subprocess.run(
+            [sys.executable, "-m", "mining", "status", "--root", str(mined)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+
+
+@pytest.mark.parametrize("setting", ["sample.fps=-2", "sample.fps=0", "crop.size_px=1"])
+def test_settings_that_mean_nothing_are_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match="got"):
+        override(MiningConfig(), [setting])
 
 
 DATASET_FILE = """

@@ -313,7 +313,10 @@ def test_the_source_lists_views_with_the_cameras_of_the_scene(alone):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"captures": 3}, "unknown config key 'captures'; valid keys here: .*num_views"),
+        (
+            {"captures": 3},
+            "unknown option captures; there are: num_captures, annotations, .*num_views",
+        ),
         ({"num_views": 0}, "num_views must be at least 1, got 0"),
         ({"motion": "fast"}, "expected one of random, smooth"),
         ({"min_fill": 2}, "min_fill must be more than 0 and at most max_fill"),

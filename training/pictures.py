@@ -1,4 +1,4 @@
-"""Pictures of completions: input, masked input, completion, second image, for held-out pairs of
+"""Pictures of completions: input, masked input, second image, completion, for held-out pairs of
 both kinds.
 """
 
@@ -18,7 +18,7 @@ TILE_PX = 192  # side of one shown image
 MARGIN_PX = 6
 HEADER_PX = 40
 LABEL_PX = 100
-COLUMNS = ("input", "masked input", "completion", "second image")
+COLUMNS = ("input", "masked input", "second image", "completion")
 NOTE = "completed patches have the true patch's mean and contrast; visible ones are pasted in"
 HIDDEN = 235  # grey of a hidden patch
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -70,8 +70,8 @@ def draw_completions(model: Croco, held_out: PairBatch, rows: Sequence[int]) -> 
         tiles = [
             images_a[i].numpy(),
             _to_image(hidden[i : i + 1], patch_px),
-            _to_image(completed[i : i + 1], patch_px),
             images_b[i].numpy(),
+            _to_image(completed[i : i + 1], patch_px),
         ]
         lines.append(_line(held_out.metas[row]["kind"].replace("_", "-"), tiles))
     encoded, png = cv2.imencode(".png", cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR))

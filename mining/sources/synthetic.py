@@ -2,7 +2,7 @@
 `annotations`.
 """
 
-from catalog.config import override_from_table
+from catalog.config import override_from_table, valid_keys
 from catalog.ids import content_id
 from mining.sources.base import Capture, DatasetSpec, Listing, View
 from mining.synthetic.config import SyntheticConfig
@@ -32,6 +32,12 @@ class SyntheticSource:
         num_captures = options.pop("num_captures", NUM_CAPTURES)
         if not isinstance(num_captures, int) or num_captures < 1:
             raise ValueError(f"num_captures must be a whole number from 1, got {num_captures!r}")
+        unknown = set(options) - set(valid_keys(SyntheticConfig()))
+        if unknown:
+            known = ["num_captures", "annotations", *valid_keys(SyntheticConfig())]
+            raise ValueError(
+                f"unknown option {', '.join(sorted(unknown))}; there are: {', '.join(known)}"
+            )
         config = override_from_table(SyntheticConfig(), options)
         config.check()
         return Listing(
