@@ -10,6 +10,7 @@ ENV := .venv/.complete
 RUN := .venv/bin/python
 UV_VERSION := 0.13.8
 export CROSSPAIRS_ROOT := $(ROOT)
+export DATASET SQL
 
 .DEFAULT_GOAL := help
 
@@ -29,9 +30,9 @@ $(ENV): requirements.txt
 env: $(ENV)  ## make the environment
 
 mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write shards
-	@$(RUN) -m mining run "$(DATASET)" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
-	@$(RUN) -m shards build --dataset "$(DATASET)"
-	@$(RUN) -m catalog summary --dataset "$(DATASET)"
+	@$(RUN) -m mining run "$$DATASET" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+	@$(RUN) -m shards build --dataset "$$DATASET"
+	@$(RUN) -m catalog summary --dataset "$$DATASET"
 
 $(ROOT)/shards/%/index.json: | $(ENV)
 	@$(MAKE) --no-print-directory mine DATASET=$*
@@ -40,7 +41,7 @@ pretrain: $(ENV) $(addsuffix /index.json,$(SHARDS))  ## train PRESET=tiny on SHA
 	@$(RUN) -m training pretrain --shards $(SHARDS) --preset $(PRESET) --minutes $(DEMO_MINUTES) $(ARGS)
 
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
-	@$(RUN) -m catalog sql "$(SQL)"
+	@$(RUN) -m catalog sql "$$SQL"
 
 test: $(ENV)  ## run the whole test suite
 	@$(RUN) -m pytest -q

@@ -68,6 +68,12 @@ def commit(root: str, name: PartName, rows: Rows, crops_tar: bytes | None = None
             write_table(part_url(root, table, name), tables[table])
 
 
+def discard(root: str, name: PartName) -> None:
+    """Delete what a unit wrote under this key, its mark first."""
+    remove([part_url(root, table, name) for table in ("units", *TABLES)])
+    storage.delete(storage.join(root, crops_file(name)))
+
+
 def to_arrow(table: str, rows: Iterable[Row]) -> pa.Table:
     """Rows as an Arrow table with the table's schema; missing columns become null, unknown ones are
     an error.
@@ -105,6 +111,12 @@ def list_parts(root: str, table: str) -> dict[PartName, str]:
     """List a table's parts with their URLs."""
     files = storage.list_files(storage.join(root, "catalog", table), suffix=".parquet")
     return {_part_name(file): file for file in files}
+
+
+def output_folders(root: str) -> list[str]:
+    """The folders that units write to."""
+    tables = [storage.join(root, "catalog", table) for table in TABLES]
+    return [*tables, storage.join(root, "crops")]
 
 
 def all_outputs(root: str) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -37,15 +37,25 @@ def connect(root: str) -> Connection:
         sql = f"CREATE VIEW {name} AS SELECT * FROM empty.{name}"
         if storage.list_files(storage.join(folder, name), suffix=".parquet"):
             # parts of an earlier version may lack a column: it is null there
-            pattern = storage.join(folder, name, "*.parquet").replace("'", "''")
+            pattern = storage.join(_escape(folder), name, "*.parquet")
             parts = f"read_parquet('{pattern}', union_by_name = true)"
             sql += f" UNION ALL BY NAME SELECT * FROM {parts}"
         connection.execute(sql)
+    # the check compares letters, of the pattern first and then of the files that it finds
     quoted = folder.replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{quoted}']")
+    connection.execute(f"SET allowed_directories = ['{quoted}', '{_escape(folder)}']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _escape(folder: str) -> str:
+    """A folder's name within a quoted file pattern: its own special characters stand for
+    themselves.
+    """
+    for character in "[*?":
+        folder = folder.replace(character, "\0" if character == "[" else f"[{character}]")
+    return folder.replace("\0", "[[]").replace("'", "''")
 
 
 def select(root: str, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:

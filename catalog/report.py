@@ -2,9 +2,10 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, time
 from decimal import Decimal
 from typing import Any, Literal, TextIO
 
@@ -56,8 +57,10 @@ def _plain(value: Any) -> Any:
         return f"<{len(value)} bytes>"
     if isinstance(value, Decimal):  # what DuckDB's sum() of whole numbers gives
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, datetime):
+    if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for it
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

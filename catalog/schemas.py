@@ -100,7 +100,7 @@ TRACKS = Table("tracks", "a track: one person's detections in one view, joined o
     Column("track_id", TEXT, "id, from its first detection"),
     Column("capture_id", TEXT, "its capture"),
     Column("view_id", TEXT, "its view"),
-    Column("identity_id", TEXT, "the person it belongs to; null when rejected"),
+    Column("identity_id", TEXT, "the person it belongs to; rejected tracks have no row"),
     Column("start_s", REAL, "time of its first detection"),
     Column("end_s", REAL, "time of its last detection"),
     Column("num_detections", INT, "detections in it"),

@@ -109,7 +109,7 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
         entries = filesystem.ls(path, detail=True)
     except FileNotFoundError:
         return []
-    names = [posixpath.basename(entry["name"]) for entry in entries if entry["type"] == "file"]
+    names = [posixpath.basename(e["name"]) for e in entries if _is_type(filesystem, e, "file")]
     return [
         join(folder, name) for name in sorted(names) if name.endswith(suffix) and name[0] != "."
     ]
@@ -124,11 +124,8 @@ def list_folders(folder: str) -> list[str]:
         entries = filesystem.ls(path, detail=True)
     except FileNotFoundError:
         return []
-    names = [
-        posixpath.basename(entry["name"].rstrip("/"))
-        for entry in entries
-        if entry["type"] == "directory"
-    ]
+    folders = [e for e in entries if _is_type(filesystem, e, "directory")]
+    names = [posixpath.basename(entry["name"].rstrip("/")) for entry in folders]
     return [join(folder, name) for name in sorted(names) if name[0] != "."]
 
 
@@ -140,10 +137,11 @@ def delete(url: str) -> None:
 
 
 def remove_leftovers(folder: str) -> int:
-    """Delete what killed writers left below a local folder more than an hour ago; return how many
+    """Delete what killed writers left in a local folder more than an hour ago; return how many
     files.
 
-    Younger temporary files may belong to a run that is still going on.
+    Younger temporary files may belong to a run that is still going on. Folders below are not
+    touched.
     """
     filesystem, path = _open_filesystem(folder)
     if not isinstance(filesystem, LocalFileSystem) or not os.path.isdir(path):
@@ -151,12 +149,20 @@ def remove_leftovers(folder: str) -> int:
     oldest_s = time.time() - LEFTOVER_AGE_S
     leftovers = [
         leftover
-        for leftover in sorted(Path(path).rglob(f"{TEMPORARY_PREFIX}*"))
-        if leftover.stat().st_mtime < oldest_s
+        for leftover in sorted(Path(path).glob(f"{TEMPORARY_PREFIX}*"))
+        if leftover.is_file() and leftover.stat().st_mtime < oldest_s
     ]
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def _is_type(filesystem: Any, entry: dict[str, Any], wanted: str) -> bool:
+    """Whether a listed entry, or what it links to, is a `file` or a `directory`."""
+    if entry["type"] in ("file", "directory"):
+        return bool(entry["type"] == wanted)
+    is_wanted = filesystem.isfile if wanted == "file" else filesystem.isdir
+    return bool(is_wanted(entry["name"]))
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:

@@ -42,6 +42,7 @@ def run_mine(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         address=arguments.address,
         limit=arguments.limit,
+        prune=arguments.prune,
     )
     report = mine(
         spec, config, options, lambda done, total, stage: show_progress(done, total, stage, "units")
@@ -54,6 +55,11 @@ def run_mine(arguments: argparse.Namespace) -> int:
         print(
             f"{spec.name}: {report.num_done} units done, {report.num_skipped} done before, "
             f"in {time.perf_counter() - started:.1f} s ({stages})"
+        )
+    if report.num_gone:
+        print(
+            f"{report.num_gone} captures of earlier runs are no longer in the source: they stay in "
+            "the catalog; --prune deletes them"
         )
     if report.num_broken:
         print(
@@ -127,6 +133,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     mine.add_argument("--address", help="address of a Ray cluster (default: a local one)")
     mine.add_argument("--limit", type=int, help="captures to mine at most")
+    mine.add_argument(
+        "--prune", action="store_true", help="delete what the source no longer has from the catalog"
+    )
     datasets = add_command(
         commands, "datasets", run_datasets, "list what can be mined", "python -m mining datasets"
     )

@@ -177,16 +177,22 @@ class _Fits:
         )
         self.known: dict[Members, float] = {}
         self.conflicts = np.zeros((len(tracks), len(tracks)), np.bool_)
-        for i, j in combinations(range(len(tracks)), 2):
+        usable = [i for i, track in enumerate(tracks) if cameras[track.view] is not None]
+        if len({tracks[i].view for i in usable}) < 2:
+            usable = []  # nothing to join: the cost of long single-view footage stays linear
+        meeting = [
+            (i, j)
+            for i, j in combinations(usable, 2)
+            if self.places[i][0] <= self.places[j][-1] and self.places[j][0] <= self.places[i][-1]
+        ]
+        for i, j in meeting:
             if (
                 tracks[i].view == tracks[j].view
                 and np.intersect1d(self.places[i], self.places[j]).size
             ):
                 self.conflicts[i, j] = self.conflicts[j, i] = True
-        usable = [i for i, track in enumerate(tracks) if cameras[track.view] is not None]
-        pairs = [frozenset(pair) for pair in combinations(usable, 2)]
         self.pairs: Sequence[Members] = [
-            pair for pair in pairs if self.allowed(pair) and self.score(pair) > 0
+            pair for pair in map(frozenset, meeting) if self.allowed(pair) and self.score(pair) > 0
         ]
 
     def allowed(self, members: Members) -> bool:

@@ -113,6 +113,11 @@ def cut(image: NDArray[np.uint8], person: Detection, config: CropConfig) -> Crop
     )
 
 
+def phash_distance(a: str, b: str) -> int:
+    """Bits that differ between two 64-bit perceptual hashes in hex, 0 to 64."""
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
 def cut_square(
     image: NDArray[np.uint8],
     box_px: tuple[float, float, float, float],

@@ -1,44 +1,60 @@
-"""The child process that decodes videos: requests come in on standard input as JSON lines, frames
-go out on standard output.
+"""The child process that reads videos: requests come in on standard input as JSON lines, answers go
+out on standard output.
 
-For each frame one JSON line (index, time, shape), then its bytes; at the end one line with `end` or
-`error`. It is a process of its own, so that a decoder that hangs or swallows memory can be killed
-without losing anything else.
+A request to decode is answered, for each frame, with a JSON line (index, time, shape) and its
+bytes, and in the end with a line with `end` or `error`; one to probe with `info` or `error`. It is
+a process of its own, so that a decoder that hangs or swallows memory can be killed without losing
+anything else.
 """
 
+import ctypes
+import dataclasses
 import json
 import os
 import resource
+import signal
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-from mining.decoders import DECODERS
+from mining.decoders import DECODERS, probe_video
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def serve(memory_gb: float) -> None:
-    """Answer decode requests until standard input closes.
+    """Answer requests until standard input closes; die with the parent process.
 
     Address space beyond `memory_gb` fails to allocate.
     """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     limit = int(memory_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a decoder prints must not get among the frames
     for line in sys.stdin:
-        request = json.loads(line)
         try:
-            decoder = DECODERS[request["decoder"]]()
-            for frame in decoder.frames(request["path"], request["times_s"]):
-                header = {"index": frame.index, "time_s": frame.time_s, "shape": frame.image.shape}
-                out.write(json.dumps(header).encode() + b"\n")
-                out.write(frame.image.tobytes())
+            for header, data in _answers(json.loads(line)):
+                out.write(json.dumps(header).encode() + b"\n" + data)
                 out.flush()
-            answer: dict[str, object] = {"end": True}
-        except (
-            Exception
-        ) as error:  # whatever a decoder raises becomes its answer, and the next request is served
-            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-        out.write(json.dumps(answer).encode() + b"\n")
-        out.flush()
+        except Exception as error:  # whatever a decoder raises is its answer; the next is served
+            said = (
+                str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            )
+            answer = {"error": " ".join(said.split())[:300]}
+            out.write(json.dumps(answer).encode() + b"\n")
+            out.flush()
+
+
+def _answers(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    if "decoder" not in request:
+        yield {"info": dataclasses.asdict(probe_video(request["path"]))}, b""
+        return
+    decoder = DECODERS[request["decoder"]]()
+    for frame in decoder.frames(request["path"], request["times_s"]):
+        header = {"index": frame.index, "time_s": frame.time_s, "shape": frame.image.shape}
+        yield header, frame.image.tobytes()
+    yield {"end": True}, b""
 
 
 if __name__ == "__main__":

@@ -87,37 +87,52 @@ DECODERS: dict[str, type[Decoder]] = {"decord": DecordDecoder, "pyav": PyAVDecod
 
 
 def probe_video(path: str) -> ViewInfo:
-    """Read a video's size (as shown, rotation applied), rate and length from its container.
+    """Read a video's size (as shown, rotation applied), rate and length from its container; frames
+    are counted where the container tells no length.
 
     Raises ValueError, in one sentence, for what is not a readable video.
     """
     import av
 
+    name = Path(path).name
     try:
         with av.open(path) as container:
             if not container.streams.video:
-                raise ValueError(f"{Path(path).name} has no video stream")
+                raise ValueError(f"{name} has no video stream")
             stream = container.streams.video[0]
             fps = float(stream.average_rate or stream.guessed_rate or 0)
-            frame = next(container.decode(stream), None)
+            frame = next(_decode_past_damage(container), None)
             if frame is None or fps <= 0:
-                raise ValueError(f"{Path(path).name} has no frame that can be decoded")
-            duration_s = (
-                float(stream.duration * stream.time_base)
-                if stream.duration and stream.time_base
-                else (container.duration / av.time_base if container.duration else 0.0)
-            )
+                raise ValueError(f"{name} has no frame that can be decoded")
             turned = frame.rotation % 180 != 0
             return ViewInfo(
                 width_px=frame.height if turned else frame.width,
                 height_px=frame.width if turned else frame.height,
                 fps=fps,
-                num_frames=stream.frames or max(1, round(duration_s * fps)),
+                num_frames=_declared_frames(container, fps) or _count_frames(path),
             )
     except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(
-            f"{Path(path).name} is not a video that can be read: {error.strerror}"
-        ) from None
+        raise ValueError(f"{name} is not a video that can be read: {error.strerror}") from None
+
+
+def _declared_frames(container: "av.container.InputContainer", fps: float) -> int:
+    """What the container says of its length, in frames; 0 when it says nothing."""
+    import av
+
+    stream = container.streams.video[0]
+    if stream.frames:
+        return int(stream.frames)
+    if stream.duration and stream.time_base:
+        return round(float(stream.duration * stream.time_base) * fps)
+    return round((container.duration or 0) / av.time_base * fps)
+
+
+def _count_frames(path: str) -> int:
+    """Packets of the video stream: as many as frames in what cameras and browsers write."""
+    import av
+
+    with av.open(path) as container:
+        return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
 
 
 def nearest(starts_s: NDArray[np.float64], times_s: Sequence[float]) -> NDArray[np.int64]:

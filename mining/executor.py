@@ -7,6 +7,7 @@ dies is tried again on a fresh one; a unit that raises becomes a row of `failure
 is in flight per worker, so memory stays bounded.
 """
 
+import math
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -55,12 +56,12 @@ class Worker:
         """
         try:
             outcome = self._run(unit)
-        except (
-            Exception
-        ) as error:  # the stage boundary: nothing that breaks in one unit may stop the others
+            parts.commit(self.root, unit.name, outcome.rows, outcome.crops_tar)
+        except Exception as error:  # the stage boundary: one unit that breaks stops no other
             text = " ".join(f"{type(error).__name__}: {error}".split())
             outcome = broken(unit, text, attempt, traceback.format_exc())
-        parts.commit(self.root, unit.name, outcome.rows, outcome.crops_tar)
+            parts.discard(self.root, unit.name)
+            parts.commit(self.root, unit.name, outcome.rows)
         return Done(unit, tuple(outcome.rows["units"]), outcome.seconds)
 
     def _run(self, unit: WorkUnit) -> Outcome:
@@ -79,6 +80,7 @@ def broken(unit: WorkUnit, error: str, attempt: int, trace: str | None) -> Outco
     """The outcome of a unit that broke as a whole: everything expected of it counts as lost."""
     outcome = Outcome()
     tally = Tally(outcome, unit, unit.counted_stage, unit.counted)
+    tally.take(unit.expected)
     tally.fail(unit.name.unit_id, error, count=unit.expected, attempt=attempt, traceback=trace)
     tally.close()
     return outcome
@@ -116,9 +118,11 @@ class RayPool:
                 "asks for a token needs RAY_AUTH_MODE=token set here too"
             ) from None
         cluster = ray.cluster_resources()
-        self.size = workers or max(1, int(cluster.get("CPU", 1)))
-        gpus = cluster.get("GPU", 0.0)
-        options = {"num_cpus": 1, "num_gpus": min(1.0, gpus / self.size), "max_restarts": 0}
+        cpus, gpus = max(1, int(cluster.get("CPU", 1))), int(cluster.get("GPU", 0))
+        self.size = min(workers or cpus, cpus)
+        # as many workers on each GPU as it takes; a share that does not divide one would not fit
+        num_gpus = 1 / math.ceil(self.size / gpus) if gpus else 0
+        options = {"num_cpus": 1, "num_gpus": num_gpus, "max_restarts": 0}
         self._idle: list[Any] = []
         self._make: Callable[[], Any] = lambda: ray.remote(**options)(Worker).remote(root, config)
         self._root, self._ray = root, ray
@@ -145,7 +149,10 @@ class RayPool:
                 unit, attempt, actor = flying.pop(ready)
                 try:
                     done = self._ray.get(ready)
-                except self._ray.exceptions.RayActorError as error:
+                except (
+                    self._ray.exceptions.RayActorError,
+                    self._ray.exceptions.OutOfMemoryError,
+                ) as error:
                     idle.append(self._make())
                     if attempt < MAX_ATTEMPTS:
                         waiting.append((unit, attempt + 1))

@@ -49,12 +49,15 @@ def pair_capture(unit: WorkUnit, detections: Sequence[Row], config: MiningConfig
     crop_tally = Tally(outcome, unit, "crop", "crops")
     pair_tally = Tally(outcome, unit, "pair", "pairs")
     views = [view["view_id"] for view in rows.views]
-    cameras = [camera_of(view) for view in rows.views]
+    # without a common clock, what two cameras see is not of one instant
+    is_synchronized = rows.capture["sync"] == "given"
+    cameras = [camera_of(view) if is_synchronized else None for view in rows.views]
     detections = sorted(
         detections,
         key=lambda row: (row["time_s"], row["view_id"], row["frame_index"], row["detection_id"]),
     )
     found = identify(unit.name.scope, detections, cameras, views, config.track, config.associate)
+    people_tally.take(len(detections))
     for i, (reason, detail) in sorted(found.rejects.items()):
         people_tally.reject(detections[i]["detection_id"], reason, detail)
     people_tally.keep(sum(len(person.detections) for person in found.people))
@@ -95,6 +98,7 @@ def _crop_rows(
     """The rows of `crops` of one person, without near-duplicates."""
     mine = [detections[i] for i in person.detections]
     duplicates = find_near_duplicates(mine, config)
+    tally.take(len(mine))
     crops = []
     for k, (i, detection) in enumerate(zip(person.detections, mine, strict=True)):
         crop_id = content_id(detection["detection_id"], PART)
@@ -165,6 +169,7 @@ def _pairs(facts: _Facts, capture: Row, config: MiningConfig, tally: Tally) -> I
         facts.times_s, facts.views, [row["crop_id"] for row in facts.rows], config.candidates,
         view_angles_deg=facts.usual_angles_deg(), synchronized=capture["sync"] == "given",
     )  # fmt: skip
+    tally.take(len(candidates))
     for candidate in candidates:
         row = _pair_row(candidate, facts, capture, config.score)
         if problem := reject_reason(row, config.score):

@@ -53,6 +53,7 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
     outcome = Outcome()
     tally = Tally(outcome, unit, "probe", "views")
     calibration = Tally(outcome, unit, "calibrate", "views")
+    tally.take(len(capture.views))
     infos: list[ViewInfo] = []
     for view in capture.views:
         try:
@@ -101,6 +102,7 @@ def _fitted_camera(view: View, info: ViewInfo, tally: Tally) -> Camera | None:
     """The view's camera for images of their size; None without one, or where the two do not fit."""
     if view.camera is None:
         return None
+    tally.take(1)
     try:
         camera = view.camera.for_images(info.width_px, info.height_px)
     except ValueError as error:

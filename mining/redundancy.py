@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from catalog.parts import Row
+from mining.crop import phash_distance
 from mining.identify import keypoints_of
 from mining.pose import pose_distance
 
@@ -44,11 +45,6 @@ def find_near_duplicates(
         else:
             last_kept |= {detections[i]["view_id"]: detections[i] for i in moment}
     return rejects
-
-
-def phash_distance(a: str, b: str) -> int:
-    """Bits that differ between two 64-bit perceptual hashes in hex, 0 to 64."""
-    return (int(a, 16) ^ int(b, 16)).bit_count()
 
 
 def _same_picture(row: Row, last: Row | None, config: RedundancyConfig) -> str | None:

@@ -8,10 +8,12 @@ A unit's key is the hash of all that goes into it. A unit whose key is marked do
 not done again; when a key has changed, the unit is done again and what the old key left is deleted.
 """
 
+import itertools
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -43,6 +45,10 @@ PACKAGES = (
 )
 BROKEN = """
     SELECT count(DISTINCT unit) AS broken FROM units WHERE dataset = $dataset AND num_failed > 0"""
+OLD_CAPTURES = """
+    SELECT DISTINCT units.capture_id, captures.name
+    FROM units LEFT JOIN captures USING (capture_id)
+    WHERE units.dataset = $dataset AND units.capture_id IS NOT NULL"""
 Watch = Callable[[Iterable[Done], int, str], Iterable[Done]]
 
 
@@ -54,6 +60,7 @@ class RunOptions:
     workers: int | None = None  # None: one for each core; 0: in this process, without Ray
     address: str | None = None  # of a Ray cluster; None: a local one
     limit: int | None = None  # captures to mine at most
+    prune: bool = False  # delete what was mined from captures that the source no longer has
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that mean nothing."""
@@ -70,6 +77,7 @@ class RunReport:
     num_captures: int = 0
     num_listed: int = 0
     num_broken: int = 0
+    num_gone: int = 0  # captures of earlier runs that the source no longer has, and that stay
     num_done: int = 0
     num_skipped: int = 0
     num_failed: int = 0
@@ -85,16 +93,17 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
     root = storage.absolute(options.root)
     check_expression(config.score.expression)
     make_detector(config.detect)
-    storage.remove_leftovers(root)
     listing = make_source(spec.adapter).captures(spec)
+    check_names(spec.name, listing)
     captures = listing.captures[: options.limit]
     if not all(capture.annotated for capture in captures):
         config = replace(config, detect=resolve_weights(config.detect))
     _commit_listing(root, spec, listing)
     run = _Run(root, spec.name, config, options, watch)
     with run:
-        scopes = {probe.capture_id_of(spec.name, capture): capture for capture in captures}
-        run.remove_superseded(scopes)
+        listed = {probe.capture_id_of(spec.name, capture): capture for capture in listing.captures}
+        scopes = dict(itertools.islice(listed.items(), options.limit))
+        run.remove_old_captures(listed)
         probes = [run.probe_unit(scope, capture) for scope, capture in scopes.items()]
         run.do("probe", probes)
         segments = {unit.name.scope: run.segment_units(unit) for unit in probes}
@@ -105,7 +114,7 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
             if segments[unit.name.scope]
         ]
         run.do("pair", pairs)
-        run.remove_unplanned(scopes)
+        run.sweep()
     run.report.num_captures, run.report.num_listed = len(captures), len(listing.captures)
     rows = query.select(root, BROKEN, {"dataset": spec.name}).to_pylist()
     run.report.num_broken = rows[0]["broken"]
@@ -129,9 +138,11 @@ class _Run:
         )
         self.report = RunReport()
         self._run_id = content_id(dataset, config_hash(config), datetime.now(UTC).isoformat())
+        for folder in parts.output_folders(root):
+            storage.remove_leftovers(folder)
         self._outputs = parts.all_outputs(root)
         self._done = set(parts.list_parts(root, "units"))
-        self._planned: set[tuple[str, str]] = set()
+        self._planned: dict[tuple[str, str], str] = {}  # scope and unit to key
         self._pool: RayPool | None = None
 
     def __enter__(self) -> "_Run":
@@ -253,7 +264,7 @@ class _Run:
         """Do the units that are not done, remove what their earlier keys left, and record the stage
         in `runs`.
         """
-        self._planned |= {(unit.name.scope, unit.name.unit) for unit in units}
+        self._planned |= {(unit.name.scope, unit.name.unit): unit.name.key for unit in units}
         pending = [unit for unit in units if unit.name not in self._done]
         self.report.num_skipped += len(units) - len(pending)
         if not pending:
@@ -295,26 +306,32 @@ class _Run:
             },
         )
 
-    def remove_superseded(self, scopes: dict[str, Capture]) -> None:
-        """Delete what earlier contents of these captures left: same dataset and name, other
-        footage.
+    def remove_old_captures(self, listed: Mapping[str, Capture]) -> None:
+        """Delete what was mined from earlier contents of the listed captures, and what earlier
+        failures left; captures that are gone from the source stay, unless the run prunes.
         """
-        names = {capture.name: scope for scope, capture in scopes.items()}
-        for row in parts.read_table_rows(self.root, "captures"):
-            if (
-                row["dataset"] == self.dataset
-                and names.get(row["name"], row["capture_id"]) != row["capture_id"]
-            ):
-                self._remove_scope(row["capture_id"])
+        names = {capture.name for capture in listed.values()}
+        rows = query.select(self.root, OLD_CAPTURES, {"dataset": self.dataset}).to_pylist()
+        for row in rows:
+            if row["capture_id"] in listed:
+                continue
+            gone = row["name"] is not None and row["name"] not in names
+            if gone and not self.options.prune:
+                self.report.num_gone += 1
+                continue
+            for key in [key for key in self._outputs if key[0] == row["capture_id"]]:
+                parts.remove([url for _, url in self._outputs.pop(key)])
+            self._done = {name for name in self._done if name.scope != row["capture_id"]}
 
-    def remove_unplanned(self, scopes: Iterable[str]) -> None:
-        """Delete what units left that the captures no longer have, such as segments of another
-        length.
+    def sweep(self) -> None:
+        """Delete what the planned captures hold beyond the planned units: parts of other keys, as a
+        run leaves that was killed between writing and deleting, and units they no longer have.
         """
-        planned = set(scopes)
-        for scope, unit in list(self._outputs):
-            if scope in planned and (scope, unit) not in self._planned:
-                parts.remove([url for _, url in self._outputs.pop((scope, unit))])
+        scopes = {scope for scope, _ in self._planned}
+        for (scope, unit), outputs in parts.all_outputs(self.root).items():
+            if scope in scopes:
+                planned = self._planned.get((scope, unit))
+                parts.remove([url for key, url in outputs if key != planned])
 
     def _execute(self, units: Sequence[WorkUnit]) -> Iterator[Done]:
         if self.options.workers == 0:
@@ -327,9 +344,16 @@ class _Run:
         outputs = self._outputs.pop((name.scope, name.unit), [])
         parts.remove([url for key, url in outputs if key != name.key])
 
-    def _remove_scope(self, scope: str) -> None:
-        for key in [key for key in self._outputs if key[0] == scope]:
-            parts.remove([url for _, url in self._outputs.pop(key)])
+
+def check_names(dataset: str, listing: Listing) -> None:
+    """Raise ValueError when two captures, or two views of one, have the same name."""
+    names = [capture.name for capture in listing.captures]
+    views = [f"{c.name}/{view.name}" for c in listing.captures for view in c.views]
+    for name, count in Counter([*names, *views]).items():
+        if count > 1 and (names.count(name) > 1 or views.count(name) > 1):
+            raise ValueError(
+                f"dataset {dataset} has {count} captures or views called {name!r}: rename one"
+            )
 
 
 def check_expression(expression: str) -> None:
@@ -372,6 +396,7 @@ def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:
     )
     outcome = Outcome()
     tally = Tally(outcome, unit, "list", "captures")
+    tally.take(len(listing.captures) + len(listing.problems))
     tally.keep(len(listing.captures))
     for problem in listing.problems:
         tally.fail(problem.unit, problem.error)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mining.cameras import Camera, angle_between_views_deg
 from mining.candidates import Kind
+from mining.crop import phash_distance
 from mining.pose import body_view_angle_deg, covisibility, pose_distance, pose_distance_world
 
 Array = NDArray[np.float64]
@@ -130,7 +131,7 @@ def pair_terms(
         "keypoint_confidence_min": min(
             float(np.nan_to_num(crop.keypoints_px[:, 2]).mean()) for crop in (crop_a, crop_b)
         ),
-        "phash_distance": (int(crop_a.phash, 16) ^ int(crop_b.phash, 16)).bit_count(),
+        "phash_distance": phash_distance(crop_a.phash, crop_b.phash),
     }
 
 

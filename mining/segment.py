@@ -17,7 +17,7 @@ from catalog.parts import Row, crops_file
 from mining.crop import Crop, CropConfig, cut, reject_person
 from mining.detect import Detector
 from mining.readers import Readers
-from mining.sources.base import Detection, Frame
+from mining.sources.base import BrokenOffError, Detection, Frame
 from mining.stage import Outcome, Tally, WorkUnit
 
 VERSION = 1  # raise it when the rows or bytes of this stage change for the same input
@@ -80,6 +80,7 @@ def mine_segment(
             started = time.perf_counter()
             found, source = _people(frame, detector)
             detected = time.perf_counter()
+            people.take(len(found))
             for rank, person in enumerate(found):
                 detection_id = content_id(view["view_id"], frame.index, rank)
                 if problem := reject_person(person, view["width_px"], view["height_px"], config):
@@ -148,15 +149,15 @@ def _decode(
         for frame in readers[view["reader"]].frames(view["uri"], segment.times_s):
             seconds["decode"] += time.perf_counter() - started
             decoded += 1
+            frames.take(1)
             frames.keep()
             yield frame
             started = time.perf_counter()
     except ValueError as error:
-        frames.fail(
-            view["view_id"],
-            f"view {view['name']}: {error}",
-            count=max(1, len(segment.times_s) - decoded),
-        )
+        left = max(1, len(segment.times_s) - decoded)
+        num_lost = error.num_lost if isinstance(error, BrokenOffError) else left
+        frames.take(num_lost)
+        frames.fail(view["view_id"], f"view {view['name']}: {error}", count=num_lost)
     seconds["decode"] += time.perf_counter() - started
 
 

@@ -43,13 +43,17 @@ class Outcome:
 
 
 class Tally:
-    """Counts one stage of one unit and writes its rejects and failures, so that in = kept +
-    rejected + failed.
+    """Counts one stage of one unit, what comes in apart from what becomes of it, and writes its
+    rejects and failures. `catalog check` compares: in = kept + rejected + failed.
     """
 
     def __init__(self, outcome: Outcome, unit: WorkUnit, stage: str, counted: str) -> None:
         self.outcome, self.unit, self.stage, self.counted = outcome, unit, stage, counted
-        self.kept = self.rejected = self.failed = 0
+        self.taken = self.kept = self.rejected = self.failed = 0
+
+    def take(self, count: int) -> None:
+        """Count things that come in."""
+        self.taken += count
 
     def keep(self, count: int = 1) -> None:
         """Count things that go on."""
@@ -96,7 +100,7 @@ class Tally:
                 "capture_id": None if self.stage == "list" else scope,
                 "dataset": self.unit.dataset,
                 "counted": self.counted,
-                "num_in": self.kept + self.rejected + self.failed,
+                "num_in": self.taken,
                 "num_kept": self.kept,
                 "num_rejected": self.rejected,
                 "num_failed": self.failed,

@@ -1,5 +1,5 @@
-"""Reads the frames of video files: decord in a child process with limits on time and memory, PyAV
-where it fails.
+"""Reads video files in a child process with limits on time and memory: decord first, PyAV where it
+fails.
 """
 
 import contextlib
@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mining.decoders import probe_video
-from mining.sources.base import Frame, ViewInfo
+from mining.decoders import DECODERS
+from mining.sources.base import BrokenOffError, Frame, ViewInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,15 @@ class DecodeConfig:
     frame_timeout_s: float = 30.0  # no new frame for so long: the decoder hangs and is killed
     memory_gb: float = 8.0  # address space of the decoding process
 
+    def __post_init__(self) -> None:
+        """Raise ValueError, naming those there are, for an unknown decoder, or for none."""
+        if not self.decoders or set(self.decoders) - set(DECODERS):
+            raise ValueError(f"decoders are {', '.join(DECODERS)}, got {self.decoders}")
+
 
 class VideoReader:
-    """The Reader for video files.
-
-    Keeps one child process and starts another when that one had to be killed.
+    """The Reader for video files. Keeps one child process and starts another when that one had to
+    be killed.
     """
 
     def __init__(self, config: DecodeConfig) -> None:
@@ -39,63 +44,65 @@ class VideoReader:
 
     def probe(self, uri: str) -> ViewInfo:
         """Read size, rate and length from the container. Raises ValueError in one sentence."""
-        return probe_video(uri)
+        for header, _ in self._ask({"path": uri}):
+            return ViewInfo(**header["info"])
+        raise AssertionError("a probe has one answer")
 
     def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
         """Yield the frame nearest to each time, each once; where one decoder fails, the next goes
         on from there.
 
-        Raises ValueError, naming what each decoder said, when none gets to the last frame.
+        Raises BrokenOffError, naming what each decoder said, when none gets to the last frame.
         """
         wanted = list(times_s)
         errors: list[str] = []
         last_index = -1
         for decoder in self.config.decoders:
             try:
-                for frame in self._decode(decoder, uri, wanted):
+                for header, data in self._ask({"decoder": decoder, "path": uri, "times_s": wanted}):
                     wanted.pop(0)
-                    if frame.index > last_index:
-                        last_index = frame.index
-                        yield frame
-                return
+                    if header["index"] > last_index:
+                        last_index = header["index"]
+                        image = np.frombuffer(data, np.uint8).reshape(header["shape"])
+                        yield Frame(index=last_index, time_s=header["time_s"], image=image)
             except ValueError as error:
                 errors.append(f"{decoder}: {error}")
-        raise ValueError(
-            f"{Path(uri).name} broke {len(wanted)} frames before the end ({'; '.join(errors)})"
-        )
+            if not wanted:
+                return
+        said = "; ".join(errors) or "no decoder gave them"
+        message = f"{Path(uri).name} broke {len(wanted)} frames before the end ({said})"
+        raise BrokenOffError(message, num_lost=len(wanted))
 
-    def _decode(self, decoder: str, path: str, times_s: list[float]) -> Iterator[Frame]:
+    def _ask(self, request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Send a request and yield its answers: a header and the bytes of its `shape`, if it has
+        one. Raises ValueError for the child's errors, its death, and its silence.
+        """
         child = self._running_child()
         assert child.stdin is not None and child.stdout is not None
-        request = {"decoder": decoder, "path": path, "times_s": times_s}
         finished = False
         try:
             child.stdin.write(json.dumps(request).encode() + b"\n")
             child.stdin.flush()
-            while True:
+            while not finished:
                 with _kill_after(child, self.config.frame_timeout_s) as killed:
-                    header = json.loads(child.stdout.readline() or b"{}")
-                    data = (
-                        child.stdout.read(int(np.prod(header["shape"])))
-                        if "shape" in header
-                        else b""
-                    )
-                if "shape" not in header:
-                    break
-                image = np.frombuffer(data, np.uint8).reshape(header["shape"])
-                yield Frame(index=header["index"], time_s=header["time_s"], image=image)
-            finished = bool(header)
-        except (BrokenPipeError, ValueError) as error:
-            raise ValueError(f"the decoding process broke ({error})") from None
+                    line = child.stdout.readline()
+                    header = json.loads(line) if line.endswith(b"\n") else {}
+                    num_bytes = int(np.prod(header["shape"])) if "shape" in header else 0
+                    data = child.stdout.read(num_bytes)
+                if killed.is_set():
+                    raise ValueError(f"no frame for {self.config.frame_timeout_s:g} s")
+                if not header or len(data) < num_bytes:
+                    raise ValueError("the decoding process died, as when memory runs out")
+                finished = "shape" not in header
+                if "error" in header:
+                    raise ValueError(header["error"])
+                if "end" not in header:
+                    yield header, data
+        except BrokenPipeError:
+            raise ValueError("the decoding process died, as when memory runs out") from None
         finally:
             if not finished:
                 self._stop_child()
-        if killed.is_set():
-            raise ValueError(f"no frame for {self.config.frame_timeout_s:g} s")
-        if not finished:
-            raise ValueError("the decoding process died")
-        if "error" in header:
-            raise ValueError(header["error"])
 
     def _running_child(self) -> "subprocess.Popen[bytes]":
         if self._child is None or self._child.poll() is not None:

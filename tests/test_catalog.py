@@ -1,8 +1,10 @@
 """The catalog: parts are whole and replaceable, SQL is read-only, counts add up, ids lead back."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -214,3 +216,30 @@ def test_parts_of_an_earlier_version_are_read_with_null_for_the_new_columns(root
 
 def test_tables_are_all_that_is_listed(root: str) -> None:
     assert set(query.select(root, "SHOW TABLES")["name"].to_pylist()) == set(schemas.TABLES)
+
+
+def test_a_root_may_have_any_name(tmp_path: Path) -> None:
+    strange = str(tmp_path / "it's [1] *odd?")
+    parts.commit(strange, PartName("scope", "pair", "k"), {"pairs": [{"pair_id": "p"}]})
+    assert query.select(strange, "SELECT pair_id FROM pairs")["pair_id"].to_pylist() == ["p"]
+
+
+def test_every_kind_of_value_can_be_printed(root: str) -> None:
+    sql = """SELECT sum(num_in) AS whole, 0.5::DECIMAL(4, 2) AS part, DATE '2026-01-02' AS day,
+             'nan'::DOUBLE AS nothing, [1.5::DECIMAL(3, 1)] AS list
+             FROM units"""
+    [row] = [json.loads(run("sql", sql, "--root", root, "--format", "json").stdout)]
+    assert row == {
+        "whole": 1, "part": 0.5, "day": "2026-01-02", "nothing": None, "list": [1.5],
+    }  # fmt: skip
+    assert run("sql", sql, "--root", root).returncode == 0
+
+
+def test_leftovers_are_deleted_when_they_are_old(tmp_path: Path) -> None:
+    for name, age_s in ((".tmp-old", 7200), (".tmp-new", 0)):
+        (tmp_path / name).write_text("half")
+        moment = time.time() - age_s
+        os.utime(tmp_path / name, (moment, moment))
+    (tmp_path / ".tmp-folder").mkdir()
+    assert storage.remove_leftovers(str(tmp_path)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-folder", ".tmp-new"]

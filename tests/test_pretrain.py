@@ -92,7 +92,7 @@ def test_kill_9_in_mid_epoch_changes_nothing(shards, tmp_path):
     run(micro(60), shards, tmp_path / "whole")
     command = [
         sys.executable, "-m", "training", "pretrain", "--shards", shards, "--steps", "60",
-        "--out", str(tmp_path / "killed"), "--set", *MICRO,
+        "--out", str(tmp_path / "killed"), *(f"--set={setting}" for setting in MICRO),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -228,7 +228,16 @@ def test_wrong_partners_show_somebody_else():
 
 def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
     out = str(tmp_path / "run")
-    arguments = ["pretrain", "--shards", shards, "--steps", "5", "--out", out, "--set", *MICRO]
+    arguments = [
+        "pretrain",
+        "--shards",
+        shards,
+        "--steps",
+        "5",
+        "--out",
+        out,
+        *(f"--set={setting}" for setting in MICRO),
+    ]
     assert main(build_parser(), arguments) == 0
     printed = capsys.readouterr()
     assert "step 5" in printed.err and "held-out loss" in printed.out

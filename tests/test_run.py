@@ -197,6 +197,41 @@ def test_settings_that_mean_nothing_are_refused(setting: str) -> None:
         override(MiningConfig(), [setting])
 
 
+def test_what_a_killed_run_left_of_old_settings_goes_with_the_next_run(
+    mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker commits, then the old key's parts are deleted: a kill may come between the two."""
+    root = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(mined), str(root)], check=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("mining.run.parts.remove", lambda urls: None)
+        mine_synthetic(root, ["crop.margin=1.3"])
+    assert [row for row in check.check(str(root)) if row["broken"]]
+    report = mine_synthetic(root, ["crop.margin=1.3"])
+    assert report.num_done == 0
+    assert [row for row in check.check(str(root)) if row["broken"]] == []
+
+
+def test_captures_that_are_gone_stay_until_they_are_pruned(mined: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(mined), str(root)], check=True)
+    assert mine_synthetic(root, num_captures=2).num_gone == 1
+    assert len(rows(root, "SELECT 1 FROM captures")) == 3
+    spec = DatasetSpec(
+        name="people", adapter="synthetic", root="", options={**OPTIONS, "num_captures": 2}
+    )
+    options = RunOptions(root=str(root), workers=0, prune=True)
+    mine(spec, override(MiningConfig(), SETTINGS), options, unwatched)
+    assert len(rows(root, "SELECT 1 FROM captures")) == 2
+    assert [row for row in check.check(str(root)) if row["broken"]] == []
+
+
+@pytest.mark.parametrize("numbers", [{"workers": -1}, {"limit": 0}])
+def test_numbers_of_workers_and_captures_are_checked(numbers: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="or more, got"):
+        RunOptions(root="data", **numbers)
+
+
 DATASET_FILE = """
 name = "people"
 adapter = "synthetic"
@@ -317,7 +352,9 @@ def test_a_damaged_video_costs_itself_and_changed_footage_replaces_the_old(tmp_p
     assert failure["id"] == "bad" and "is not a video that can be read" in failure["error"]
     assert [row["name"] for row in rows(root, "SELECT name FROM captures")] == ["good"]
     write_video(footage / "good.mp4", 40)
-    mine(spec, MiningConfig(), options, unwatched)
-    [capture] = rows(root, "SELECT duration_s FROM captures")
-    assert capture["duration_s"] == 2.0
+    write_video(footage / "bad.mp4", 20)
+    assert mine(spec, MiningConfig(), options, unwatched).num_broken == 0
+    captures = rows(root, "SELECT name, duration_s FROM captures ORDER BY name")
+    assert captures == [{"name": "bad", "duration_s": 1.0}, {"name": "good", "duration_s": 2.0}]
+    assert rows(root, "SELECT * FROM failures") == []
     assert [row for row in check.check(str(root)) if row["broken"]] == []

@@ -93,6 +93,8 @@ def test_views_and_cameras_that_do_not_match_are_named_and_the_rest_is_kept(tmp_
         ("fps = 30", r"no table \[cameras.NAME\]"),
         ("[cameras.a]\nintrinsics = 3", "has no world_from_cam"),
         (CAMERA.format(name="a", x="'far'"), "world_from_cam must be 4 rows of 4 numbers"),
+        (CAMERA.format(name="a", x=0).replace("[96, 64]", "96"), "size_px must be"),
+        (CAMERA.format(name="a", x=0) + "distortion = {}", "distortion must be"),
         (
             CAMERA.format(name="a", x=0).replace("1.0, 0.0, 0.0, 0]", "2.0, 0.0, 0.0, 0]"),
             "no rotation",
@@ -154,3 +156,40 @@ def test_a_wrong_dataset_file_is_said_in_one_sentence(tmp_path: Path, text: str,
 def test_an_unknown_adapter_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="there are: folder, demo, synthetic"):
         make_source("kinect")
+
+
+def test_captures_of_one_name_stay_apart(tmp_path: Path) -> None:
+    for name in ("clip.mp4", "clip.mkv", "2024.01.01.mp4"):
+        write_video(tmp_path / name, 4)
+    for day in ("2024.02.01", "2024.02.02"):
+        (tmp_path / day).mkdir()
+        cv2.imwrite(str(tmp_path / day / "0.png"), np.zeros((64, 96, 3), np.uint8))
+    found = set(names(tmp_path))
+    assert found == {"clip.mp4", "clip.mkv", "2024.01.01", "2024.02.01", "2024.02.02"}
+
+
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "footage").mkdir()
+    write_video(tmp_path / "elsewhere" / "a.mp4", 4)
+    (tmp_path / "footage" / "b.mp4").symlink_to(tmp_path / "elsewhere" / "a.mp4")
+    (tmp_path / "footage" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "footage")
+    assert set(names(tmp_path / "footage")) == {"b", "folder/a"}
+
+
+def test_two_files_of_one_camera_are_named(tmp_path: Path) -> None:
+    for name in ("left.mp4", "left.mkv"):
+        write_video(tmp_path / name, 4)
+    (tmp_path / "calibration.toml").write_text(CAMERA.format(name="left", x=-1.0))
+    found = listing(tmp_path)
+    assert [view.name for view in found.captures[0].views] == ["left"]
+    assert "are of one name" in found.problems[0].error
+
+
+@pytest.mark.parametrize("options", ["image_fps = 0", "image_fps = 'fast'", "licence = 3"])
+def test_options_of_the_wrong_type_are_said(tmp_path: Path, options: str) -> None:
+    write_video(tmp_path / "a.mp4", 4)
+    (tmp_path / "my.toml").write_text(f"[options]\n{options}\n")
+    with pytest.raises(ValueError, match="must be"):
+        listing(tmp_path / "my.toml")

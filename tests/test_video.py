@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -145,3 +146,20 @@ def test_a_phone_held_sideways_gives_upright_frames_by_both_decoders(
     assert images["pyav"].shape == (info.height_px, info.width_px, 3)
     assert images["decord"].shape == images["pyav"].shape
     assert np.abs(images["decord"].astype(int) - images["pyav"]).mean() < 3
+
+
+def test_a_video_that_tells_no_length_is_counted(tmp_path: Path) -> None:
+    """As browsers write them: a stream without a duration in its header."""
+    whole = write_video(tmp_path / "whole.mkv", num_frames=60)
+    with (
+        av.open(str(whole)) as source,
+        av.open(
+            str(tmp_path / "live.webm"), "w", format="matroska", options={"live": "1"}
+        ) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    assert probe_video(str(tmp_path / "live.webm")).num_frames == 60

@@ -63,6 +63,14 @@ class ViewInfo:
         return self.num_frames / self.fps
 
 
+class BrokenOffError(ValueError):
+    """A view broke off; `num_lost` of the wanted frames were not reached."""
+
+    def __init__(self, message: str, num_lost: int) -> None:
+        super().__init__(message)
+        self.num_lost = num_lost
+
+
 class Reader(Protocol):
     """Reads the frames of one kind of view.
 
@@ -78,7 +86,7 @@ class Reader(Protocol):
     def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
         """Yield the frame nearest to each of the ascending times, each frame once.
 
-        Raises ValueError when decoding breaks.
+        Raises ValueError when decoding breaks; BrokenOffError where the frames lost are counted.
         """
 
 

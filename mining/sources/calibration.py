@@ -74,13 +74,18 @@ def _camera(name: str, table: Any) -> Camera:
         raise ValueError(f"cameras.{name}.world_from_cam holds no rotation")
     distortion = np.zeros(5)
     if "distortion" in table:
-        distortion = np.asarray(table["distortion"], dtype=np.float64).ravel()
-        if len(distortion) not in (4, 5, 8, 12, 14):
-            raise ValueError(
-                f"cameras.{name}.distortion has {len(distortion)} numbers, not 4, 5, 8, 12 or 14"
-            )
+        try:
+            distortion = np.asarray(table["distortion"], dtype=np.float64).ravel()
+        except (TypeError, ValueError):
+            distortion = np.zeros(0)
+        if len(distortion) not in (4, 5, 8, 12, 14) or not np.isfinite(distortion).all():
+            raise ValueError(f"cameras.{name}.distortion must be 4, 5, 8, 12 or 14 numbers")
     size_px = table.get("size_px")
-    if size_px is not None and (len(size_px) != 2 or not all(isinstance(s, int) for s in size_px)):
+    if size_px is not None and not (
+        isinstance(size_px, list)
+        and len(size_px) == 2
+        and all(isinstance(side, int) and side > 0 for side in size_px)
+    ):
         raise ValueError(f"cameras.{name}.size_px must be [width, height]")
     return Camera(
         intrinsics=_matrix(name, table, "intrinsics", (3, 3)),

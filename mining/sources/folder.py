@@ -5,7 +5,10 @@ one video or with images each, are the synchronized views, named like the file's
 else each video is a capture of its own, and so is each folder of images.
 """
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,7 +34,9 @@ class FolderSource:
                 f"dataset {spec.name}: unknown option {', '.join(sorted(unknown))}; "
                 f"there are: {', '.join(DEFAULT_OPTIONS)}"
             )
-        walk = _Walk(spec.root, {**DEFAULT_OPTIONS, **spec.options})
+        options = {**DEFAULT_OPTIONS, **spec.options}
+        _check_options(spec.name, options)
+        walk = _Walk(spec.root, options)
         if _is_video(spec.root):
             captures = [walk.single(spec.root)]
         else:
@@ -43,7 +48,7 @@ class FolderSource:
                 or f"{spec.root} holds neither videos nor images: give a video, a folder of videos,"
                 " or a folder with one video or subfolder per camera and a calibration file"
             )
-        return Listing(captures=tuple(captures), problems=tuple(walk.problems))
+        return Listing(captures=_distinct(captures), problems=tuple(walk.problems))
 
 
 class _Walk:
@@ -52,8 +57,13 @@ class _Walk:
     def __init__(self, root: str, options: dict[str, Any]) -> None:
         self.root, self.options = root, options
         self.problems: list[SourceProblem] = []
+        self.visited: set[str] = set()
 
     def folder(self, folder: str) -> Iterator[Capture]:
+        real = os.path.realpath(folder)
+        if real in self.visited:  # a link that leads back
+            return
+        self.visited.add(real)
         files = storage.list_files(folder)
         calibrations = [file for file in files if is_calibration(file)]
         if calibrations:
@@ -87,37 +97,32 @@ class _Walk:
                 )
             cameras = read_calibration(calibrations[0])
         except ValueError as error:
-            self.problems.append(
-                SourceProblem(unit=name, error=f"{error}; its views are mined without calibration")
-            )
-        sources = dict(self._view_sources(folder))
-        if not sources:
-            self.problems.append(
-                SourceProblem(
-                    unit=name, error=f"{name} has a calibration but neither videos nor images"
+            self._problem(name, f"{error}; its views are mined without calibration")
+        sources: dict[str, str] = {}
+        for view_name, url in self._view_sources(folder):
+            if view_name in sources:
+                self._problem(
+                    f"{name}/{view_name}",
+                    f"{_file_name(sources[view_name])} and {_file_name(url)} of {name} are of one "
+                    "name; the second is left out",
                 )
-            )
+            sources.setdefault(view_name, url)
+        if not sources:
+            self._problem(name, f"{name} has a calibration but neither videos nor images")
             return
         views = []
         for view_name, url in sources.items():
             if cameras and view_name not in cameras:
-                self.problems.append(
-                    SourceProblem(
-                        unit=f"{name}/{view_name}",
-                        error=(
-                            f"the calibration of {name} has no camera {view_name!r}, "
-                            f"only {', '.join(cameras)}; "
-                            "that view is mined without calibration"
-                        ),
-                    )
+                self._problem(
+                    f"{name}/{view_name}",
+                    f"the calibration of {name} has no camera {view_name!r}, only "
+                    f"{', '.join(cameras)}; that view is mined without calibration",
                 )
             views.append(self._view(view_name, url, cameras.get(view_name)))
         for missing in sorted(set(cameras) - set(sources)):
-            self.problems.append(
-                SourceProblem(
-                    unit=f"{name}/{missing}",
-                    error=f"camera {missing!r} of the calibration of {name} has no footage",
-                )
+            self._problem(
+                f"{name}/{missing}",
+                f"camera {missing!r} of the calibration of {name} has no footage",
             )
         yield Capture(name=name, uri=folder, views=tuple(views), licence=self.options["licence"])
 
@@ -127,19 +132,21 @@ class _Walk:
         for subfolder in storage.list_folders(folder):
             videos = [file for file in storage.list_files(subfolder) if _is_video(file)]
             if len(videos) > 1:
-                self.problems.append(
-                    SourceProblem(
-                        unit=self._name(subfolder),
-                        error=(
-                            f"{self._name(subfolder)} holds {len(videos)} videos; "
-                            "the folder of one camera holds one"
-                        ),
-                    )
+                below = self._name(subfolder)
+                self._problem(
+                    below,
+                    f"{below} holds {len(videos)} videos; the folder of one camera holds one",
                 )
             elif videos:
                 yield _file_name(subfolder), videos[0]
             elif list_images(subfolder):
                 yield _file_name(subfolder), subfolder
+            else:
+                below = self._name(subfolder)
+                self._problem(below, f"{below} holds no footage, as a camera needs it")
+
+    def _problem(self, unit: str, error: str) -> None:
+        self.problems.append(SourceProblem(unit=unit, error=error))
 
     def _view(self, name: str, url: str, camera: Camera | None) -> View:
         if _is_video(url):
@@ -164,7 +171,27 @@ class _Walk:
         """A capture's name: its path below the root, or its own name when it is the root."""
         if url == self.root:
             return _stem(url)
-        return str(PurePosixPath(url).relative_to(self.root).with_suffix("")) or _stem(url)
+        below = PurePosixPath(url).relative_to(self.root)
+        return str(below.with_suffix("") if _is_video(url) else below)
+
+
+def _distinct(captures: Sequence[Capture]) -> tuple[Capture, ...]:
+    """Give videos that share their name with another capture their suffix back."""
+    counts = Counter(capture.name for capture in captures)
+    return tuple(
+        replace(capture, name=capture.name + PurePosixPath(capture.uri).suffix)
+        if counts[capture.name] > 1 and _is_video(capture.uri)
+        else capture
+        for capture in captures
+    )
+
+
+def _check_options(dataset: str, options: dict[str, Any]) -> None:
+    fps, licence = options["image_fps"], options["licence"]
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not fps > 0:
+        raise ValueError(f"dataset {dataset}: image_fps must be a number above 0, got {fps!r}")
+    if licence is not None and not isinstance(licence, str):
+        raise ValueError(f"dataset {dataset}: licence must be text, got {licence!r}")
 
 
 def _is_video(url: str) -> bool:
