@@ -23,7 +23,7 @@ $(ENV): requirements.txt
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
 	  sys.exit(0 if ok else "crosspairs needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": set PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) 2>/dev/null
+	@.venv/bin/pip install -qq --disable-pip-version-check uv==$(UV_VERSION)
 	@.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.txt
 	@touch $@
 

@@ -168,10 +168,12 @@ def _people(frame: Frame, detector: Detector) -> tuple[Sequence[Detection], str]
 
 
 def _person_columns(person: Detection) -> dict[str, Any]:
+    joints = person.joints_world
     return {
         "given_identity": person.identity,
         "person_box_px": person.box_px.tolist(),
         "keypoints_px": person.keypoints_px.ravel().tolist(),
+        "joints_world": None if joints is None else joints.ravel().tolist(),
         "detector_score": person.score,
     }
 

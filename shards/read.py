@@ -20,6 +20,7 @@ PEEK_COLUMNS = (
 )  # fmt: skip
 SHEET_COLUMNS = 4  # pairs side by side
 LABEL_PX = 18  # height of the line of text above a pair
+SHEET_PX = 192  # side of an image on the sheet: room for the line of text
 SEEN = 0.3  # confidence from which a keypoint is drawn
 
 Image = npt.NDArray[np.uint8]  # (height, width, 3), BGR
@@ -131,9 +132,12 @@ def _draw_pair(sample: RawSample) -> Image:
         image = decode_image(sample.files.get(f"{side}.jpg", b""))
         if image is None:
             raise ValueError(f"sample {sample.key}: {side}.jpg does not decode")
+        grown = SHEET_PX / image.shape[0]
+        image = cv2.resize(image, (SHEET_PX, SHEET_PX), interpolation=cv2.INTER_AREA)
         for x, y, confidence in meta[side]["keypoints_px"]:
             if confidence >= SEEN:
-                cv2.circle(image, (round(x), round(y)), 2, (0, 255, 255), -1, cv2.LINE_AA)
+                at = round(x * grown), round(y * grown)
+                cv2.circle(image, at, 2, (0, 255, 255), -1, cv2.LINE_AA)
         images.append(image)
     pair = np.hstack(images)
     label = np.zeros((LABEL_PX, pair.shape[1], 3), np.uint8)

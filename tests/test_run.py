@@ -19,6 +19,7 @@ from catalog import check, query, trace
 from catalog.config import override
 from mining.config import MiningConfig
 from mining.executor import Done
+from mining.pair import camera_of
 from mining.run import RunOptions, RunReport, mine
 from mining.sources.base import DatasetSpec
 from mining.synthetic.config import SyntheticConfig
@@ -80,6 +81,22 @@ def test_frames_people_and_pairs_are_there(mined: Path) -> None:
         for row in rows(mined, "SELECT kind, count(*) n FROM pairs GROUP BY 1")
     }
     assert kinds["cross_view"] >= 9 and kinds["cross_pose"] >= 3
+
+
+def test_the_truth_of_synthetic_people_is_in_the_catalog(mined: Path) -> None:
+    """Exact cameras project the exact joints to the exact keypoints."""
+    found = rows(
+        mined,
+        """SELECT joints_world, keypoints_px, intrinsics, distortion, world_from_cam
+           FROM detections JOIN views USING (view_id)""",
+    )
+    assert len(found) == 27
+    for row in found:
+        joints = np.reshape(row["joints_world"], (17, 3))
+        keypoints = np.reshape(row["keypoints_px"], (17, 3))
+        inside = keypoints[:, 2] > 0
+        pixels = camera_of(row).project(joints)
+        assert np.abs(pixels - keypoints[:, :2])[inside].max() < 0.01
 
 
 def test_pairs_show_one_person_at_the_stated_times_and_angles(mined: Path) -> None:

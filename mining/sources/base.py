@@ -20,8 +20,8 @@ class Detection:
 
     `box_px` is (x0, y0, x1, y1) and `keypoints_px` (17, 3) as x, y, confidence in COCO order, both
     in pixels of the full frame; a keypoint of confidence 0 was not seen. `identity` names the
-    person where the source knows it, `mask` is the person's visible pixels (H, W) where the source
-    knows them.
+    person, `mask` is the person's visible pixels (H, W) and `joints_world` (17, 3) the keypoints'
+    places in metres, where the source knows them.
     """
 
     box_px: NDArray[np.float32]
@@ -29,6 +29,7 @@ class Detection:
     score: float
     identity: str | None = None
     mask: NDArray[np.bool_] | None = None
+    joints_world: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,6 +87,7 @@ class Scene:
                     score=1.0,
                     identity=name,
                     mask=mask,
+                    joints_world=self.joints_world(person, time_index),
                 )
             )
         return image, tuple(people)
