@@ -10,13 +10,11 @@ not done again; when a key has changed, the unit is done again and what the old 
 
 import itertools
 import json
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from catalog import parts, query, storage
@@ -24,6 +22,7 @@ from catalog.config import config_hash, to_dict
 from catalog.ids import content_id
 from catalog.parts import PartName
 from catalog.schemas import TABLES
+from catalog.versions import package_versions
 from mining import pair, probe, segment
 from mining.config import MiningConfig
 from mining.detect import detector_key, make_detector, resolve_weights
@@ -32,17 +31,6 @@ from mining.sources.base import Capture, DatasetSpec, Listing
 from mining.sources.registry import make_source
 from mining.stage import Outcome, Tally, WorkUnit
 
-PACKAGES = (
-    "torch",
-    "ultralytics",
-    "ray",
-    "decord",
-    "av",
-    "opencv-python",
-    "pyarrow",
-    "duckdb",
-    "numpy",
-)
 BROKEN = """
     SELECT count(DISTINCT unit) AS broken FROM units WHERE dataset = $dataset AND num_failed > 0"""
 OLD_CAPTURES = """
@@ -362,17 +350,6 @@ def check_expression(expression: str) -> None:
         query.evaluate(expression, parts.to_arrow("pairs", []))
     except ValueError as error:
         raise ValueError(f"score.expression: {error}") from None
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape the results."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:

@@ -1,21 +1,19 @@
 """What a build leaves in the catalog: the shard set, its tars and samples, and what was dropped."""
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import version
 
 from catalog import parts, storage
 from catalog.config import config_hash, to_dict
 from catalog.ids import content_id
 from catalog.names import slug
 from catalog.parts import PartName, Row
+from catalog.versions import package_versions
 from shards.format import ShardIndex
 from shards.plan import Plan
 
 UNIT = "shards"
-PACKAGES = ("duckdb", "pyarrow", "webdataset")
 
 
 def part_name(root: str, url: str, plan: Plan, index: ShardIndex) -> PartName:
@@ -106,14 +104,13 @@ def remove_earlier(root: str, name: PartName) -> None:
 def record_run(root: str, plan: Plan, started: datetime, wall_s: float, num_failed: int) -> None:
     """Write the row of `runs` for a build that did work; it alone knows the clock."""
     run_id = content_id(plan.plan_hash, started.isoformat())
-    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     row = {
         "run_id": run_id,
         "stage": UNIT,
         "dataset": plan.dataset,
         "config": json.dumps({"where": plan.where, **to_dict(plan.config)}),
         "config_hash": config_hash(plan.config),
-        "versions": json.dumps(versions),
+        "versions": json.dumps(package_versions()),
         "started": started,
         "wall_s": round(wall_s, 3),
         "num_units": 1,

@@ -35,7 +35,7 @@ from shards.format import (
     sample_json,
 )
 from shards.plan import ShardsConfig
-from shards.read import RawSample, peek, read_samples
+from shards.read import SHEET_PX, RawSample, peek, read_samples
 from shards.verify import verify
 from tests.catalog_fixture import CROP_PX, pair_part, write_catalog
 
@@ -608,7 +608,7 @@ def test_the_commands_build_list_show_and_check(root: str, tmp_path: Path) -> No
     seen = run("peek", url, "-n", "5", "--sheet", str(sheet), "--format", "json")
     assert [row["pair_id"] for row in seen] == keys(url)[:5]
     image = cv2.imread(str(sheet))
-    assert image is not None and image.shape == (2 * (CROP_PX + 18), 4 * 2 * CROP_PX, 3)
+    assert image is not None and image.shape == (2 * (SHEET_PX + 18), 4 * 2 * SHEET_PX, 3)
     assert run("verify", url, "--format", "json") == []
 
 
