@@ -31,7 +31,7 @@ env: $(ENV)  ## make the environment
 
 mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write shards
 	@$(RUN) -m mining run "$$DATASET" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
-	@$(RUN) -m shards build --dataset "$$DATASET"
+	@$(RUN) -m shards build --dataset "$$DATASET" >/dev/null
 	@$(RUN) -m catalog summary --dataset "$$DATASET"
 
 $(ROOT)/shards/%/index.json: | $(ENV)

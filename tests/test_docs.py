@@ -47,6 +47,7 @@ def test_every_file_named_in_the_path_of_a_sample_exists() -> None:
         assert Path(name).exists(), name
 
 
-def test_no_page_speaks_of_a_machine_or_an_index() -> None:
-    for page in [*PAGES, Path("requirements.txt")]:
-        assert not re.search(r"/root/|/work/|index-url|/simple/", page.read_text()), page
+def test_the_pinned_requirements_hold_names_versions_and_hashes_but_no_address() -> None:
+    text = Path("requirements.txt").read_text()
+    assert "torch==" in text and "--hash=sha256:" in text
+    assert "://" not in text and "index-url" not in text
