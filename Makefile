@@ -48,6 +48,7 @@ test: $(ENV)  ## run the whole test suite
 
 lint: $(ENV)  ## check style and types
 	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m mypy
 
 requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, with hashes
