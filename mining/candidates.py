@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.ids import seed_of
-from mining.instants import group_instants
+from mining.geometry.instants import group_instants
 
 Array = NDArray[np.float64]
 Kind = Literal["cross_view", "cross_pose"]

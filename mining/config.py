@@ -4,16 +4,16 @@ section.key=value`.
 
 from dataclasses import dataclass, field
 
-from mining.associate import AssociateConfig
 from mining.candidates import CandidateConfig
 from mining.crop import CropConfig
+from mining.decoding.video import DecodeConfig
 from mining.detect import DetectConfig
+from mining.geometry.associate import AssociateConfig
+from mining.geometry.track import TrackConfig
 from mining.probe import SplitConfig
 from mining.redundancy import RedundancyConfig
 from mining.score import ScoreConfig
 from mining.segment import SampleConfig
-from mining.track import TrackConfig
-from mining.video import DecodeConfig
 
 
 @dataclass(frozen=True, kw_only=True)

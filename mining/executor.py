@@ -18,10 +18,10 @@ from typing import Any
 from catalog import parts
 from catalog.parts import Row
 from mining.config import MiningConfig
+from mining.decoding.readers import Readers
 from mining.detect import make_detector
 from mining.pair import pair_capture
 from mining.probe import probe_capture
-from mining.readers import Readers
 from mining.segment import mine_segment
 from mining.stage import Outcome, Tally, WorkUnit
 

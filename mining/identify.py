@@ -1,7 +1,8 @@
 """Who is who in a capture: from the detections of all its views to tracks and identities.
 
 Where the source's annotations name the people, they are believed. Elsewhere tracks are linked in
-each view (`mining/track.py`) and joined across views by geometry (`mining/associate.py`).
+each view (`mining/geometry/track.py`) and joined across views by geometry
+(`mining/geometry/associate.py`).
 """
 
 from collections import defaultdict
@@ -12,15 +13,15 @@ import numpy as np
 
 from catalog.ids import content_id
 from catalog.parts import Row
-from mining.associate import (
+from mining.geometry.associate import (
     AssociateConfig,
     Identity,
     Track,
     associate,
     triangulate_identity,
 )
-from mining.cameras import Camera
-from mining.track import TrackConfig, link_tracks
+from mining.geometry.cameras import Camera
+from mining.geometry.track import TrackConfig, link_tracks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ import numpy as np
 from catalog.ids import content_id
 from catalog.parts import Row, to_arrow
 from catalog.query import evaluate
-from mining.associate import Identity
-from mining.cameras import Camera, angle_between_views_deg
 from mining.candidates import Candidate, choose_candidates
 from mining.config import MiningConfig
+from mining.geometry.associate import Identity
+from mining.geometry.cameras import Camera, angle_between_views_deg
 from mining.identify import Person, identify, keypoints_of
 from mining.redundancy import RedundancyConfig, find_near_duplicates
 from mining.score import CropFacts, ScoreConfig, pair_terms, reject_reason

@@ -6,8 +6,8 @@ A view that cannot be read costs only itself.
 from dataclasses import dataclass
 
 from catalog.ids import content_id, seed_of
-from mining.cameras import Camera
-from mining.readers import Readers
+from mining.decoding.readers import Readers
+from mining.geometry.cameras import Camera
 from mining.sources.base import Capture, View, ViewInfo
 from mining.stage import Outcome, Tally, WorkUnit
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from catalog.parts import Row
 from mining.crop import phash_distance
+from mining.geometry.pose import pose_distance
 from mining.identify import keypoints_of
-from mining.pose import pose_distance
 
 
 @dataclass(frozen=True, kw_only=True)

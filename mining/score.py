@@ -10,10 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.cameras import Camera, angle_between_views_deg
 from mining.candidates import Kind
 from mining.crop import phash_distance
-from mining.pose import body_view_angle_deg, covisibility, pose_distance, pose_distance_world
+from mining.geometry.cameras import Camera, angle_between_views_deg
+from mining.geometry.pose import (
+    body_view_angle_deg,
+    covisibility,
+    pose_distance,
+    pose_distance_world,
+)
 
 Array = NDArray[np.float64]
 Terms = dict[str, str | float | int | None]

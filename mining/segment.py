@@ -15,8 +15,8 @@ from typing import Any
 from catalog.ids import content_id
 from catalog.parts import Row, crops_file
 from mining.crop import Crop, CropConfig, cut, reject_person
+from mining.decoding.readers import Readers
 from mining.detect import Detector
-from mining.readers import Readers
 from mining.sources.base import BrokenOffError, Detection, Frame
 from mining.stage import Outcome, Tally, WorkUnit
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.associate import Track
-from mining.cameras import Camera
+from mining.geometry.associate import Track
+from mining.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
 

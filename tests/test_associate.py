@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mining.associate import AssociateConfig, Track, associate
+from mining.geometry.associate import AssociateConfig, Track, associate
 from tests.skeletons import detect, film, ring_of_cameras, walk
 
 CONFIG = AssociateConfig()

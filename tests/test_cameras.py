@@ -5,7 +5,7 @@ misses.
 import numpy as np
 import pytest
 
-from mining.cameras import angle_between_views_deg, triangulate
+from mining.geometry.cameras import angle_between_views_deg, triangulate
 from tests.skeletons import ring_of_cameras
 
 

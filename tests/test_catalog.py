@@ -15,7 +15,7 @@ from catalog.config import config_hash, override, override_from_table, to_dict
 from catalog.ids import content_id, seed_of
 from catalog.parts import PartName
 from mining.crop import CropConfig
-from mining.video import DecodeConfig
+from mining.decoding.video import DecodeConfig
 
 
 def unit_row(num_in: int, kept: int, rejected: int = 0, failed: int = 0) -> dict[str, object]:

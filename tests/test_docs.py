@@ -43,7 +43,7 @@ def test_every_make_target_named_exists_and_has_its_line_of_help() -> None:
 
 def test_every_file_named_in_the_path_of_a_sample_exists() -> None:
     text = Path("docs/path-of-a-sample.md").read_text()
-    for name in re.findall(r"(?:mining|catalog|shards|training)/\w+\.py", text):
+    for name in re.findall(r"(?:mining|catalog|shards|training)/[\w/]+\.py", text):
         assert Path(name).exists(), name
 
 

@@ -18,7 +18,7 @@ ALLOWED = {
 ONE_HOME = {
     "ray": "mining/executor.py",
     "ultralytics": "mining/detect.py",
-    "decord": "mining/decoders.py",
+    "decord": "mining/decoding/decoders.py",
     "duckdb": "catalog/query.py",
 }
 

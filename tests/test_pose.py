@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import procrustes
 
-from mining.pose import (
+from mining.geometry.pose import (
     body_view_angle_deg,
     covisibility,
     pose_distance,

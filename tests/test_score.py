@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from catalog.schemas import PAIRS
-from mining.pose import pose_distance_world
+from mining.geometry.pose import pose_distance_world
 from mining.score import DEFAULT_SCORE, CropFacts, ScoreConfig, pair_terms, reject_reason
 from tests.skeletons import boxes_around, detect, ring_of_cameras, walk
 

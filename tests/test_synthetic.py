@@ -12,7 +12,7 @@ import pytest
 
 from catalog.config import to_dict
 from catalog.ids import content_id
-from mining.cameras import triangulate
+from mining.geometry.cameras import triangulate
 from mining.sources.base import DatasetSpec
 from mining.sources.synthetic import RENDER_VERSION, SyntheticSource
 from mining.synthetic.config import SyntheticConfig

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from mining.decoders import nearest, probe_video
-from mining.images import ImageSequenceReader, image_sequence_uri
-from mining.video import DecodeConfig, VideoReader
+from mining.decoding.decoders import nearest, probe_video
+from mining.decoding.images import ImageSequenceReader, image_sequence_uri
+from mining.decoding.video import DecodeConfig, VideoReader
 from tests.videos import grey_of, write_video
 
 
@@ -119,7 +119,7 @@ def test_images_are_read_in_natural_order(tmp_path: Path) -> None:
 def test_the_child_imports_no_framework() -> None:
     import subprocess
 
-    code = "import mining.decode_child, sys; print({'torch', 'ray'} & set(sys.modules))"
+    code = "import mining.decoding.child, sys; print({'torch', 'ray'} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

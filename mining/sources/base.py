@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.cameras import Camera
+from mining.geometry.cameras import Camera
 
 Sync = Literal["given", "none"]
 
@@ -75,7 +75,7 @@ class BrokenOffError(ValueError):
 class Reader(Protocol):
     """Reads the frames of one kind of view.
 
-    A new kind is one class, registered in `mining/readers.py`.
+    A new kind is one class, registered in `mining/decoding/readers.py`.
     """
 
     def probe(self, uri: str) -> ViewInfo:

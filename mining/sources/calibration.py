@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from catalog import storage
-from mining.cameras import Camera
+from mining.geometry.cameras import Camera
 from mining.sources.qualisys import read_qca
 
 OUR_NAME = "calibration.toml"

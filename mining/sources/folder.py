@@ -14,8 +14,8 @@ from typing import Any
 
 from catalog import storage
 from catalog.ids import content_id
-from mining.cameras import Camera
-from mining.images import image_sequence_uri, list_images
+from mining.decoding.images import image_sequence_uri, list_images
+from mining.geometry.cameras import Camera
 from mining.sources.base import Capture, DatasetSpec, Listing, SourceProblem, View
 from mining.sources.calibration import is_calibration, read_calibration
 

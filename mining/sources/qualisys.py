@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from mining.cameras import Camera
+from mining.geometry.cameras import Camera
 
 SUBPIXELS = 64.0  # the file's units for one pixel
 ROTATION_TOLERANCE = (

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.cameras import Camera
+from mining.geometry.cameras import Camera
 from mining.synthetic.config import SyntheticConfig
 
 Array = NDArray[np.float64]

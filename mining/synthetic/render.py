@@ -21,7 +21,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from mining.cache import cache_folder
-from mining.cameras import Camera
+from mining.geometry.cameras import Camera
 from mining.synthetic import kernels
 from mining.synthetic.kernels import Lens, Light, Pattern
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import storage
-from mining.decoders import nearest
+from mining.decoding.decoders import nearest
 from mining.sources.base import Frame, ViewInfo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")

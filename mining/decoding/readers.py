@@ -5,9 +5,9 @@ A new kind is one entry here, or an entry point in `crosspairs.readers`.
 
 from importlib.metadata import entry_points
 
-from mining.images import ImageSequenceReader
+from mining.decoding.images import ImageSequenceReader
+from mining.decoding.video import DecodeConfig, VideoReader
 from mining.sources.base import Reader
-from mining.video import DecodeConfig, VideoReader
 
 
 class Readers:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from mining.decoders import DECODERS, probe_video
+from mining.decoding.decoders import DECODERS, probe_video
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 

@@ -5,8 +5,8 @@ A set of tracks fits when all of them, triangulated together, reproject close to
 A time that n views see gives 2n measurements for 3 unknowns, so 2n - 3 constraints: a set scores
 its constraints times how far its error stays below the gate. That is why three views that agree
 beat two that agree by chance, as any two people do that share an epipolar plane.
-`mining/packing.py` picks the best sets; where another choice is nearly as good, the tracks that it
-would move to other company are rejected.
+`mining/geometry/packing.py` picks the best sets; where another choice is nearly as good, the tracks
+that it would move to other company are rejected.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.cameras import Camera, triangulate
-from mining.instants import group_instants
-from mining.packing import Members, components, pack
+from mining.geometry.cameras import Camera, triangulate
+from mining.geometry.instants import group_instants
+from mining.geometry.packing import Members, components, pack
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mining.decoders import DECODERS
+from mining.decoding.decoders import DECODERS
 from mining.sources.base import BrokenOffError, Frame, ViewInfo
 
 
@@ -106,7 +106,7 @@ class VideoReader:
 
     def _running_child(self) -> "subprocess.Popen[bytes]":
         if self._child is None or self._child.poll() is not None:
-            code = str(Path(__file__).resolve().parent.parent)
+            code = str(Path(__file__).resolve().parents[2])
             environment = {
                 **os.environ,
                 "OPENBLAS_NUM_THREADS": "1",
@@ -114,7 +114,7 @@ class VideoReader:
                 "PYTHONPATH": os.pathsep.join([code, os.environ.get("PYTHONPATH", "")]),
             }
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "mining.decode_child", str(self.config.memory_gb)],
+                [sys.executable, "-m", "mining.decoding.child", str(self.config.memory_gb)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

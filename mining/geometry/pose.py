@@ -8,7 +8,7 @@ NaN where unknown.
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.cameras import Camera
+from mining.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
 

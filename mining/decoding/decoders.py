@@ -1,9 +1,9 @@
 """Video decoders behind one small interface: decord first, PyAV for what decord cannot read (AV1,
 damaged files).
 
-They run inside the child process of `mining/video.py`, because decord can hang or exhaust memory.
-Both open a file, read what was asked and close it again: a decord reader held open buffers without
-bound (dmlc/decord#157).
+They run inside the child process of `mining/decoding/video.py`, because decord can hang or exhaust
+memory. Both open a file, read what was asked and close it again: a decord reader held open buffers
+without bound (dmlc/decord#157).
 """
 
 from collections.abc import Iterator, Sequence

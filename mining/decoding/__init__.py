@@ -1,0 +1,1 @@
+"""Decoding: frames of views by time, whatever they are stored in."""

@@ -1,0 +1,1 @@
+"""Geometry: cameras, poses, tracks and identities, as functions over arrays."""
