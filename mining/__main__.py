@@ -70,7 +70,7 @@ def run_mine(arguments: argparse.Namespace) -> int:
 
 
 def run_datasets(arguments: argparse.Namespace) -> int:
-    """List the built-in datasets and those that the catalog holds."""
+    """List what can be mined."""
     rows = [{"dataset": name, "what": what} for name, what in BUILT_IN.items()]
     rows.append(
         {"dataset": "PATH", "what": "a video, a folder of captures, or a dataset file (.toml)"}

@@ -59,9 +59,7 @@ class Worker:
             parts.commit(self.root, unit.name, outcome.rows, outcome.crops_tar)
         except Exception as error:  # the stage boundary: one unit that breaks stops no other
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            outcome = broken(unit, text, attempt, traceback.format_exc())
-            parts.discard(self.root, unit.name)
-            parts.commit(self.root, unit.name, outcome.rows)
+            outcome = commit_broken(self.root, unit, text, attempt, traceback.format_exc())
         return Done(unit, tuple(outcome.rows["units"]), outcome.seconds)
 
     def _run(self, unit: WorkUnit) -> Outcome:
@@ -76,13 +74,19 @@ class Worker:
         return pair_capture(unit, detections, config)
 
 
-def broken(unit: WorkUnit, error: str, attempt: int, trace: str | None) -> Outcome:
-    """The outcome of a unit that broke as a whole: everything expected of it counts as lost."""
+def commit_broken(
+    root: str, unit: WorkUnit, error: str, attempt: int, trace: str | None
+) -> Outcome:
+    """Commit a unit that broke as a whole: everything expected of it counts as lost, and what it
+    wrote before it broke is deleted.
+    """
     outcome = Outcome()
     tally = Tally(outcome, unit, unit.counted_stage, unit.counted)
     tally.take(unit.expected)
     tally.fail(unit.name.unit_id, error, count=unit.expected, attempt=attempt, traceback=trace)
     tally.close()
+    parts.discard(root, unit.name)
+    parts.commit(root, unit.name, outcome.rows)
     return outcome
 
 
@@ -165,6 +169,5 @@ class RayPool:
     def _give_up(self, unit: WorkUnit, attempt: int, error: Exception) -> Done:
         said = " ".join(str(error).split())[:200]
         reason = f"the worker died {attempt} times, as when memory runs out: {said}"
-        outcome = broken(unit, reason, attempt, None)
-        parts.commit(self._root, unit.name, outcome.rows)
+        outcome = commit_broken(self._root, unit, reason, attempt, None)
         return Done(unit, tuple(outcome.rows["units"]), {})

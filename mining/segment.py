@@ -6,6 +6,7 @@ now.
 """
 
 import io
+import itertools
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
@@ -40,10 +41,15 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A time window of a capture: its index, the moments to look at, and the rows of its views."""
+    """A time window of a capture: its index, the moments to look at, and the rows of its views.
+
+    `previous_s` is the last moment of the segment before: where a video has fewer frames than there
+    are moments, the frame of that moment may be nearest to the first ones here too.
+    """
 
     index: int
     times_s: tuple[float, ...]
+    previous_s: float | None
     views: tuple[Row, ...]
 
 
@@ -58,6 +64,7 @@ def plan_segments(duration_s: float, views: Sequence[Row], config: SampleConfig)
         Segment(
             index=index,
             views=tuple(views),
+            previous_s=(first - 1) / config.fps if first else None,
             times_s=tuple(
                 k / config.fps for k in range(first, min(first + per_segment, num_moments))
             ),
@@ -142,11 +149,18 @@ class CropTar:
 def _decode(
     view: Row, segment: Segment, readers: Readers, frames: Tally, seconds: dict[str, float]
 ) -> Iterator[Frame]:
-    """Yield a view's frames; where they break off, the rest is one row of `failures`."""
+    """Yield a view's frames; where they break off, the rest is one row of `failures`.
+
+    The frame of `previous_s` is asked for too and left to the segment before: readers give each
+    frame once, so the moments here that it is nearest to give no second one.
+    """
     decoded = 0
+    before = () if segment.previous_s is None else (segment.previous_s,)
     started = time.perf_counter()
     try:
-        for frame in readers[view["reader"]].frames(view["uri"], segment.times_s):
+        reader = readers[view["reader"]]
+        wanted = reader.frames(view["uri"], (*before, *segment.times_s))
+        for frame in itertools.islice(wanted, len(before), None):
             seconds["decode"] += time.perf_counter() - started
             decoded += 1
             frames.take(1)
@@ -155,7 +169,7 @@ def _decode(
             started = time.perf_counter()
     except ValueError as error:
         left = max(1, len(segment.times_s) - decoded)
-        num_lost = error.num_lost if isinstance(error, BrokenOffError) else left
+        num_lost = min(error.num_lost, left) if isinstance(error, BrokenOffError) else left
         frames.take(num_lost)
         frames.fail(view["view_id"], f"view {view['name']}: {error}", count=num_lost)
     seconds["decode"] += time.perf_counter() - started

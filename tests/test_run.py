@@ -208,6 +208,24 @@ def test_status_rejects_failures_and_summary_print_what_is_there(mined: Path) ->
     )
 
 
+def test_a_frame_between_two_segments_is_mined_once(tmp_path: Path) -> None:
+    """3 frames a second, 10 moments a second: many moments share a frame, also across segments."""
+    mine_synthetic(
+        tmp_path, ["sample.segment_s=0.7"], num_captures=1, num_frames=8, fps=3.0, num_views=2
+    )
+    assert [row for row in check.check(str(tmp_path)) if row["broken"]] == []
+    [frames] = rows(tmp_path, "SELECT sum(num_kept) AS n FROM units WHERE stage = 'decode'")
+    assert frames["n"] == 16
+    indices = rows(
+        tmp_path,
+        """SELECT list(frame_index ORDER BY frame_index) AS found FROM detections
+           GROUP BY view_id""",
+    )
+    assert [row["found"] for row in indices] == [list(range(8))] * 2
+    [segments] = rows(tmp_path, "SELECT count(DISTINCT segment) AS n FROM detections")
+    assert segments["n"] > 1
+
+
 @pytest.mark.parametrize("setting", ["sample.fps=-2", "sample.fps=0", "crop.size_px=1"])
 def test_settings_that_mean_nothing_are_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="got"):
