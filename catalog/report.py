@@ -27,7 +27,7 @@ def print_rows(
             print(json.dumps(row, ensure_ascii=False), file=out)
     elif style == "csv":
         if plain:
-            writer = csv.DictWriter(out, fieldnames=list(plain[0]))
+            writer = csv.DictWriter(out, fieldnames=list(plain[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(plain)
     else:

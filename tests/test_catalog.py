@@ -243,3 +243,9 @@ def test_leftovers_are_deleted_when_they_are_old(tmp_path: Path) -> None:
     (tmp_path / ".tmp-folder").mkdir()
     assert storage.remove_leftovers(str(tmp_path)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-folder", ".tmp-new"]
+
+
+def test_csv_has_the_line_ends_that_a_shell_expects(root: str) -> None:
+    command = [sys.executable, "-m", "catalog", "sql", "SELECT 1 AS a", "--root", root]
+    answer = subprocess.run([*command, "--format", "csv"], capture_output=True, check=True)
+    assert answer.stdout == b"a\n1\n"
