@@ -31,7 +31,7 @@ env: $(ENV)  ## make the environment
 
 mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write shards
 	@$(RUN) -m mining run "$$DATASET" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
-	@$(RUN) -m shards build --dataset "$$DATASET" >/dev/null
+	@$(RUN) -m shards build --dataset "$$DATASET" --part each >/dev/null
 	@$(RUN) -m catalog summary --dataset "$$DATASET"
 
 $(ROOT)/shards/%/index.json: | $(ENV)
@@ -42,6 +42,15 @@ pretrain: $(ENV) $(addsuffix /index.json,$(SHARDS))  ## train PRESET=tiny on SHA
 
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
 	@$(RUN) -m catalog sql "$$SQL"
+
+browse: $(ENV)  ## write a page that shows the pairs: data/browse/index.html
+	@$(RUN) -m catalog browse $(ARGS)
+
+quality: $(ENV)  ## measure mined pairs against the truth of synthetic scenes
+	@$(RUN) -m mining quality $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
+scaling: $(ENV)  ## measure how the cost of pairing grows with the footage
+	@$(RUN) -m mining scaling $(ARGS)
 
 test: $(ENV)  ## run the whole test suite
 	@$(RUN) -m pytest -q
@@ -55,4 +64,4 @@ requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, wit
 	@.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
 
-.PHONY: help env mine pretrain query test lint requirements
+.PHONY: help env mine pretrain query browse quality scaling test lint requirements

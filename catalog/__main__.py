@@ -7,9 +7,11 @@ import json
 import sys
 from typing import Any
 
-from catalog import check, query, report, schemas, summary, trace
+from catalog import check, query, report, rescore, schemas, summary, trace
+from catalog.browse.page import DEFAULT_CELL_PX, DEFAULT_LIMIT, write_page
 from catalog.commands import DEFAULT_ROOT, add_command, main
 from catalog.names import dataset_name
+from catalog.scores import PRESETS
 
 
 def run_sql(arguments: argparse.Namespace) -> int:
@@ -64,6 +66,19 @@ def run_check(arguments: argparse.Namespace) -> int:
     return int(any(result["broken"] for result in results))
 
 
+def run_rescore(arguments: argparse.Namespace) -> int:
+    """Rank mined pairs anew and say what changed."""
+    dataset = arguments.dataset and dataset_name(arguments.dataset)
+    change = rescore.rescore(arguments.root, dataset, arguments.score)
+    if not change.num_pairs:
+        raise ValueError(f"the catalog has no pairs of {dataset or 'any dataset'}: mine them first")
+    print(
+        f"{change.num_pairs} pairs, {change.num_changed} scores changed in {change.num_parts} "
+        f"parts; median {_short(change.median_before)} before, {_short(change.median_after)} now"
+    )
+    return 0
+
+
 def run_trace(arguments: argparse.Namespace) -> int:
     """Print where an id comes from."""
     rows = trace.trace(arguments.root, arguments.id)
@@ -78,6 +93,21 @@ def run_trace(arguments: argparse.Namespace) -> int:
             if name not in ("depth", "what") and value is not None
         ]
         print(f"{indent}{row['what']}: {', '.join(facts)}")
+    return 0
+
+
+def run_browse(arguments: argparse.Namespace) -> int:
+    """Write the page to look at pairs, and say what it shows and where it is."""
+    written = write_page(
+        arguments.root,
+        arguments.out,
+        dataset=None if arguments.dataset is None else dataset_name(arguments.dataset),
+        where=arguments.where,
+        limit=arguments.limit,
+        seed=arguments.seed,
+        cell_px=arguments.size_px,
+    )
+    report.print_rows(written.rows)
     return 0
 
 
@@ -128,6 +158,18 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m catalog check",
     )
     checks.add_argument("--format", choices=["table", "json"], default="table")
+    rescores = add_command(
+        commands,
+        "rescore",
+        run_rescore,
+        "rank mined pairs by another score, without mining again",
+        'python -m catalog rescore --dataset demo --score "covisibility * sharpness_min"',
+    )
+    presets = "; ".join(f"{name}: {preset.meaning}" for name, preset in PRESETS.items())
+    rescores.add_argument(
+        "--score", required=True, help=f"SQL over the columns of pairs, or a preset. {presets}"
+    )
+    rescores.add_argument("--dataset", help="its name, or the path that was mined (default: all)")
     traces = add_command(
         commands,
         "trace",
@@ -137,7 +179,35 @@ def build_parser() -> argparse.ArgumentParser:
     )
     traces.add_argument("id", help="a sample's file name, or the id of anything")
     traces.add_argument("--format", choices=["table", "json"], default="table")
-    for command in (sql, tables, summaries, checks, traces):
+    browse = add_command(
+        commands,
+        "browse",
+        run_browse,
+        "write a page to look at pairs and rejects, opened from disk",
+        "python -m catalog browse --where \"view_angle_deg > 90 OR status <> 'kept'\"",
+    )
+    browse.add_argument("--out", help="folder for the page (default: ROOT/browse)")
+    browse.add_argument("--dataset", help="only this dataset: its name, or the path that was mined")
+    browse.add_argument(
+        "--where",
+        default="true",
+        help="SQL condition over the columns of pairs, with status (kept, rejected pair, rejected "
+        "crop), reason and detail",
+    )
+    browse.add_argument(
+        "--limit",
+        type=int,
+        default=DEFAULT_LIMIT,
+        help="pairs and rejects at most; of more, an even sample (default: %(default)s)",
+    )
+    browse.add_argument("--seed", type=int, default=0, help="another seed is another sample")
+    browse.add_argument(
+        "--size-px",
+        type=int,
+        default=DEFAULT_CELL_PX,
+        help="side of a crop's image on the page (default: %(default)s)",
+    )
+    for command in (sql, tables, summaries, checks, traces, browse, rescores):
         command.add_argument(
             "--root", default=DEFAULT_ROOT, help="folder or URL (default: %(default)s)"
         )

@@ -46,23 +46,37 @@ CHECKS: dict[str, str] = {
         SELECT unit, num_kept, count(pair_id) AS num_rows
         FROM units LEFT JOIN pairs USING (capture_id) WHERE stage = 'pair'
         GROUP BY ALL HAVING num_kept <> num_rows""",
+    "pairs rejected are rows of rejected_pairs": """
+        SELECT unit, num_rejected, count(pair_id) AS num_rows
+        FROM units LEFT JOIN rejected_pairs USING (capture_id) WHERE stage = 'pair'
+        GROUP BY ALL HAVING num_rejected <> num_rows""",
     "ids are unique": """
         SELECT 'detections' AS "table", detection_id AS id
         FROM detections GROUP BY ALL HAVING count(*) > 1
         UNION ALL SELECT 'crops', crop_id FROM crops GROUP BY ALL HAVING count(*) > 1
-        UNION ALL SELECT 'pairs', pair_id FROM pairs GROUP BY ALL HAVING count(*) > 1
+        UNION ALL SELECT 'pairs', pair_id
+        FROM (SELECT pair_id FROM pairs UNION ALL SELECT pair_id FROM rejected_pairs)
+        GROUP BY ALL HAVING count(*) > 1
         UNION ALL SELECT 'views', view_id FROM views GROUP BY ALL HAVING count(*) > 1
         UNION ALL SELECT 'captures', capture_id FROM captures GROUP BY ALL HAVING count(*) > 1""",
-    "both crops of a pair exist and show one identity": """
+    "both crops of a pair exist and show one identity's part": """
         SELECT pair_id FROM pairs
         LEFT JOIN crops AS a ON crop_a = a.crop_id LEFT JOIN crops AS b ON crop_b = b.crop_id
-        WHERE a.identity_id IS DISTINCT FROM pairs.identity_id
-           OR b.identity_id IS DISTINCT FROM pairs.identity_id""",
+        WHERE (a.identity_id, a.part) IS DISTINCT FROM (pairs.identity_id, pairs.part)
+           OR (b.identity_id, b.part) IS DISTINCT FROM (pairs.identity_id, pairs.part)""",
+    "a hand is of the person whose wrist it hangs from": """
+        SELECT hand.crop_id FROM crops AS hand
+        JOIN detections USING (detection_id)
+        JOIN crops AS body ON body.detection_id = detections.body_detection_id
+        WHERE hand.identity_id <> body.identity_id""",
     "cross-view pairs join two views, and time gaps are true": """
         SELECT pair_id FROM pairs
         JOIN crops AS a ON crop_a = a.crop_id JOIN crops AS b ON crop_b = b.crop_id
         WHERE (kind = 'cross_view' AND a.view_id = b.view_id)
            OR abs(abs(a.time_s - b.time_s) - time_gap_s) > 1e-6""",
+    "cross-view pairs come from views that belong together in time": """
+        SELECT pair_id FROM pairs JOIN captures USING (capture_id)
+        WHERE kind = 'cross_view' AND sync = 'none'""",
     "every crop has its track, view and capture": """
         SELECT crop_id FROM crops
         LEFT JOIN tracks USING (track_id) LEFT JOIN views ON crops.view_id = views.view_id

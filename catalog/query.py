@@ -3,6 +3,8 @@
 The only module that imports duckdb.
 """
 
+import json
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import duckdb
@@ -89,9 +91,55 @@ def evaluate(expression: str, rows: pa.Table) -> list[float | None]:
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET enable_external_access = false")
         connection.register("terms", rows)
-        sql = f"SELECT CAST(({expression}) AS DOUBLE) AS score FROM terms"
-        values: list[float | None] = select_from(connection, sql)["score"].to_pylist()
+        values: list[float | None] = select_from(connection, _score_sql(expression))[
+            "score"
+        ].to_pylist()
         return values
+
+
+def check_row_expression(expression: str, empty: pa.Table) -> None:
+    """Raise ValueError unless a SQL expression gives a number for each row from that row's columns
+    alone, always the same: no subquery, window, aggregate, nor a function of chance or the clock.
+
+    `empty` is a table without rows that has the columns.
+    """
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET enable_external_access = false")
+        connection.register("terms", empty)
+        rows = select_from(connection, _score_sql(expression))  # refuses what is no SELECT
+        kind = str(select_from(connection, f"SELECT ({expression}\n) FROM terms").schema.types[0])
+        tree = connection.execute(
+            "SELECT json_serialize_sql($sql)", {"sql": _score_sql(expression)}
+        ).fetchone()
+        volatile = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+        ).fetchall()
+    if kind in ("string", "binary"):
+        raise ValueError(f"a score is a number for each pair, this gives values of type {kind}")
+    found = {token.lower() for token in _tokens(json.loads(tree[0] if tree else "{}"))}
+    bad = found & {"subquery", "window", "star", *(name for (name,) in volatile)}
+    if rows.num_rows or rows.num_columns != 1:
+        bad.add("aggregate")  # which gives one row even where there is none
+    if bad:
+        raise ValueError(
+            "a score is worked out from the columns of its own row alone: no subquery, window, "
+            f"aggregate or function of chance or time, found {', '.join(sorted(bad))}"
+        )
+
+
+def _score_sql(expression: str) -> str:
+    """The query for a column of scores; the expression may end with a comment."""
+    return f"SELECT CAST(({expression}\n) AS DOUBLE) AS score FROM terms"
+
+
+def _tokens(node: Any) -> Iterator[str]:
+    """The classes of expressions and names of functions in a parsed query."""
+    if isinstance(node, dict):
+        yield from (node[key] for key in ("class", "function_name") if node.get(key))
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _tokens(child)
 
 
 def count_rows(root: str) -> dict[str, int]:

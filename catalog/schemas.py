@@ -44,8 +44,9 @@ CAPTURES = Table("captures", "a capture: one recording of people, by one or more
     Column("name", TEXT, "its name, unique within the dataset"),
     Column("uri", TEXT, "where it lies"),
     Column("num_views", INT, "views that could be read"),
-    Column("duration_s", REAL, "length of the shortest view"),
-    Column("sync", TEXT, "`given`: its views share one clock; `none`: they do not"),
+    Column("duration_s", REAL, "from the first frame of any view to the end of the last"),
+    Column("sync", TEXT, "`given`: its views share one clock; `estimated`: their offsets were "
+           "found from motion; `none`: they do not belong together in time"),
     Column("subject", TEXT, "the person, where the source names one; else null"),
     Column("split", TEXT,
            "`train` or `val`: given by the source, else by hash of the subject or the name"),
@@ -62,47 +63,63 @@ VIEWS = Table("views", "a view: one camera's images within a capture", (
     Column("height_px", INT, "frame height"),
     Column("fps", REAL, "frames per second"),
     Column("num_frames", INT, "frames that the container declares"),
+    Column("offset_s", REAL,
+           "time of its first frame on the capture's clock; null where it was sought in vain"),
+    Column("offset_error_s", REAL, "two standard errors of an estimated offset; else null"),
     Column("intrinsics", MATRIX, "3x3 in pixels, row by row; null without calibration"),
     Column("distortion", MATRIX, "OpenCV's k1, k2, p1, p2, k3; null without calibration"),
     Column("world_from_cam", MATRIX,
            "4x4, row by row, in metres: camera (x right, y down, z ahead) to world"),
-    Column("calibration", TEXT, "`given` or `none`"),
+    Column("calibration", TEXT, "`given`, `estimated` (from people's keypoints: the scale is a "
+           "guess, made from people's usual size) or `none`"),
+    Column("calibration_error_px", REAL,
+           "median reprojection error of an estimated camera; else null"),
 ))
 
-DETECTIONS = Table("detections", "a person found in one frame, good enough to crop", (
+DETECTIONS = Table("detections", "a person, or a hand, found in one frame, good enough to crop", (
     Column("detection_id", TEXT, "id, from view, frame and rank within the frame"),
     Column("capture_id", TEXT, "its capture"),
     Column("view_id", TEXT, "its view"),
     Column("segment", INT, "index of the time window it was mined in"),
     Column("frame_index", INT, "frame of the view, from 0"),
     Column("time_s", REAL, "time on the capture's clock"),
+    Column("part", TEXT, "`body`, `left_hand` or `right_hand`"),
+    Column("body_detection_id", TEXT,
+           "the detection of a hand's person; null for bodies, and where only the hand was seen"),
     Column("source", TEXT, "`detected`, or `given` by the source's annotations"),
     Column("given_identity", TEXT, "the person, where annotations name one; else null"),
-    Column("person_box_px", REALS, "the person: x0, y0, x1, y1 in frame pixels"),
+    Column("person_box_px", REALS, "the person or hand: x0, y0, x1, y1 in frame pixels"),
     Column("box_px", REALS,
            "the square crop: x0, y0, x1, y1 in frame pixels; may reach past the frame"),
     Column("keypoints_px", REALS,
-           "17 x (x, y, confidence) in frame pixels, COCO order; confidence 0: not seen"),
+           "17 x (x, y, confidence) in frame pixels, COCO order; of a hand 21: wrist, then thumb "
+           "to little finger, each from base to tip; confidence 0: not seen"),
     Column("joints_world", MATRIX,
-           "17 x (x, y, z) in metres, the keypoints' truth in space; null unless annotated"),
+           "(x, y, z) of each keypoint in metres, its truth in space; null unless annotated"),
     Column("detector_score", REAL, "the detector's confidence, 0 to 1"),
     Column("sharpness", REAL,
            "variance of the Laplacian of the grey crop at 128 px, where it shows the person"),
+    Column("truncation", REAL, "share (0-1) of the person or hand that lies outside the frame"),
+    Column("occlusion", REAL, "share (0-1) of what lies inside that other people or things hide"),
+    Column("appearance", REALS, "colours of the foreground, to tell people apart"),
     Column("phash", TEXT, "64-bit perceptual hash of the crop, hex"),
     Column("foreground", BYTES,
            "32x32 bytes, row by row: share (0-255) of each cell of the crop that is the person"),
     Column("foreground_source", TEXT,
-           "`mask` (given pixels) or `skeleton` (capsules around the keypoints)"),
+           "`mask` (given pixels), `model` (segmented) or `skeleton` (capsules around the "
+           "keypoints)"),
     Column("file", TEXT, "tar with the crop's JPEG, relative to the root"),
     Column("offset", INT, "first byte of the JPEG in that file"),
     Column("length", INT, "bytes of the JPEG"),
 ))
 
-TRACKS = Table("tracks", "a track: one person's detections in one view, joined over time", (
+TRACKS = Table("tracks", "a track: one person's detections in one view (one hand's, where only "
+               "hands are seen), joined over time", (
     Column("track_id", TEXT, "id, from its first detection"),
     Column("capture_id", TEXT, "its capture"),
     Column("view_id", TEXT, "its view"),
     Column("identity_id", TEXT, "the person it belongs to; rejected tracks have no row"),
+    Column("part", TEXT, "`body`; `left_hand` or `right_hand` where only hands are seen"),
     Column("start_s", REAL, "time of its first detection"),
     Column("end_s", REAL, "time of its last detection"),
     Column("num_detections", INT, "detections in it"),
@@ -122,14 +139,18 @@ CROPS = Table("crops", "a crop: one square image of one identity's part in one v
     Column("time_s", REAL, "time on the capture's clock"),
     Column("track_id", TEXT, "its track"),
     Column("identity_id", TEXT, "the person, one in all views of the capture"),
-    Column("part", TEXT, "`body`"),
+    Column("part", TEXT, "`body`, `left_hand` or `right_hand`"),
     Column("box_px", REALS, "the square: x0, y0, x1, y1 in frame pixels; may reach past the frame"),
     Column("size_px", INT, "side of the stored image"),
     Column("keypoints_px", REALS,
-           "17 x (x, y, confidence) in frame pixels, COCO order; confidence 0: not seen"),
+           "17 x (x, y, confidence) in frame pixels, COCO order; of a hand 21: wrist, then thumb "
+           "to little finger, each from base to tip; confidence 0: not seen"),
     Column("detector_score", REAL, "the detector's confidence, 0 to 1"),
     Column("sharpness", REAL,
            "variance of the Laplacian of the grey crop at 128 px, where it shows the person"),
+    Column("truncation", REAL, "share (0-1) of the person or hand that lies outside the frame"),
+    Column("occlusion", REAL, "share (0-1) of what lies inside that other people or things hide"),
+    Column("appearance", REALS, "colours of the foreground, to tell people apart"),
     Column("foreground", BYTES,
            "32x32 bytes, row by row: share (0-255) of each cell that is the person"),
     Column("file", TEXT, "tar with its JPEG, relative to the root"),
@@ -138,18 +159,19 @@ CROPS = Table("crops", "a crop: one square image of one identity's part in one v
     Column("phash", TEXT, "64-bit perceptual hash, hex"),
 ))
 
-PAIRS = Table("pairs", "a candidate pair that was scored and kept", (
+# What a candidate pair is and every term of its score: the columns of a kept and of a rejected one.
+PAIR_TERMS = (
     Column("pair_id", TEXT, "id, from kind and both crops"),
     Column("kind", TEXT,
            "`cross_view` (same instant, another camera) or `cross_pose` (another moment)"),
-    Column("part", TEXT, "`body`"),
+    Column("part", TEXT, "`body`, `left_hand` or `right_hand`"),
     Column("dataset", TEXT, "its dataset"),
     Column("capture_id", TEXT, "its capture"),
     Column("identity_id", TEXT, "the person in both crops"),
     Column("crop_a", TEXT, "first crop: the one that is masked"),
     Column("crop_b", TEXT, "second crop: the one that helps"),
     Column("view_angle_deg", REAL,
-           "angle between the two views as seen from the body; null when unknown"),
+           "angle between the two views as seen from the body or hand; null when unknown"),
     Column("covisibility", REAL, "estimated share (0-1) of the visible surface that both see"),
     Column("time_gap_s", REAL, "time of b minus time of a, absolute"),
     Column("pose_distance", REAL,
@@ -157,18 +179,33 @@ PAIRS = Table("pairs", "a candidate pair that was scored and kept", (
            "null for cross-view pairs, whose pose is the same"),
     Column("scale_ratio", REAL, "smaller over larger side of the two crop boxes in frame pixels"),
     Column("sharpness_min", REAL, "sharpness of the less sharp crop"),
+    Column("truncation_max", REAL, "truncation of the more truncated crop"),
+    Column("occlusion_max", REAL, "occlusion of the more occluded crop"),
     Column("keypoint_confidence_min", REAL, "mean keypoint confidence of the less confident crop"),
+    Column("appearance_similarity", REAL,
+           "how alike (0-1) the colours of the two foregrounds are"),
     Column("phash_distance", INT, "differing bits of the two perceptual hashes, 0 to 64"),
-    Column("score", REAL, "the score expression's value; higher is better, 0 is useless"),
     Column("split", TEXT, "`train` or `val`, its capture's"),
+)
+
+PAIRS = Table("pairs", "a candidate pair that was scored and kept", (
+    *PAIR_TERMS,
+    Column("score", REAL, "the score expression's value; higher is better, 0 is useless"),
+))
+
+REJECTED_PAIRS = Table("rejected_pairs", "a candidate pair that a bound rejected, with its terms", (
+    *PAIR_TERMS,
+    Column("reason", TEXT, "one word for why, as in `rejects`"),
+    Column("detail", TEXT, "the figure that decided"),
 ))
 
 REJECTS = Table("rejects", "something dropped on purpose", (
     Column("stage", TEXT, "stage that dropped it"),
     Column("unit", TEXT, "work unit it was dropped in"),
-    Column("id", TEXT, "what was dropped: detection, track, crop or pair"),
+    Column("id", TEXT, "what was dropped: capture, detection, crop or pair"),
     Column("reason", TEXT, "one word for why"),
     Column("detail", TEXT, "the figure that decided"),
+    Column("detection_id", TEXT, "the detection whose crop shows it; null where none was cut"),
 ))
 
 FAILURES = Table("failures", "something that broke", (
@@ -183,8 +220,8 @@ FAILURES = Table("failures", "something that broke", (
 
 UNITS = Table("units", "one stage of one finished work unit: the mark that it is done", (
     Column("stage", TEXT,
-           "`list`, `probe`, `calibrate`, `decode`, `detect`, `identify`, `crop`, `pair`, "
-           "`shards`"),
+           "`list`, `probe`, `calibrate`, `sync`, `decode`, `detect`, `identify`, `crop`, "
+           "`pair`, `shards`"),
     Column("unit", TEXT, "work unit: dataset, capture, or capture and segment"),
     Column("key", TEXT, "hash of everything that went in; a changed key is mined again"),
     Column("capture_id", TEXT, "its capture; null for a dataset's listing"),
@@ -198,7 +235,7 @@ UNITS = Table("units", "one stage of one finished work unit: the mark that it is
 
 RUNS = Table("runs", "one stage of one run (the only table that knows the clock)", (
     Column("run_id", TEXT, "id of the run"),
-    Column("stage", TEXT, "`probe`, `segment`, `pair` or `shards`"),
+    Column("stage", TEXT, "`probe`, `segment`, `pair`, `rescore` or `shards`"),
     Column("dataset", TEXT, "dataset that was mined"),
     Column("config", TEXT, "resolved config, JSON"),
     Column("config_hash", TEXT, "its hash"),
@@ -248,6 +285,7 @@ TABLES: dict[str, Table] = {
         TRACKS,
         CROPS,
         PAIRS,
+        REJECTED_PAIRS,
         REJECTS,
         FAILURES,
         UNITS,

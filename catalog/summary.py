@@ -14,17 +14,20 @@ SUMMARY = """
     SELECT 'captures' AS what, count(*)::VARCHAR AS amount, NULL AS detail
     FROM captures WHERE dataset = $dataset
     UNION ALL SELECT 'views', count(*)::VARCHAR,
-                     count(*) FILTER (calibration = 'given') || ' calibrated'
+                     format('calibration given {}, estimated {}',
+                            count(*) FILTER (calibration = 'given'),
+                            count(*) FILTER (calibration = 'estimated'))
     FROM views JOIN captures USING (capture_id) WHERE dataset = $dataset
     UNION ALL SELECT 'frames', coalesce(sum(num_kept), 0)::VARCHAR, NULL
     FROM mined WHERE stage = 'decode'
-    UNION ALL SELECT 'people detected', coalesce(sum(num_in), 0)::VARCHAR, NULL
+    UNION ALL SELECT 'people and hands', coalesce(sum(num_in), 0)::VARCHAR, NULL
     FROM mined WHERE stage = 'detect'
-    UNION ALL SELECT 'crops', count(*)::VARCHAR, count(DISTINCT identity_id) || ' identities'
-    FROM crops WHERE dataset = $dataset
-    UNION ALL (SELECT 'pairs ' || kind, count(*)::VARCHAR,
-                      format('score {:.2f} (median)', median(score))
-               FROM pairs WHERE dataset = $dataset GROUP BY kind ORDER BY kind)
+    UNION ALL (SELECT 'crops ' || part, count(*)::VARCHAR,
+                      count(DISTINCT identity_id) || ' identities'
+               FROM crops WHERE dataset = $dataset GROUP BY part ORDER BY part)
+    UNION ALL (SELECT 'pairs ' || part, count(*)::VARCHAR,
+                      format('{}, score {:.2f} (median)', kind, median(score))
+               FROM pairs WHERE dataset = $dataset GROUP BY part, kind ORDER BY part, kind)
     UNION ALL (SELECT 'rejected', count(*)::VARCHAR, rejects.stage || ': ' || reason
                FROM rejects JOIN mined USING (stage, unit)
                GROUP BY rejects.stage, reason ORDER BY count(*) DESC, reason)

@@ -8,6 +8,7 @@ from catalog.query import Connection, connect, select_from
 
 WHERE_IS = """
     SELECT 'pair' AS kind FROM pairs WHERE pair_id = $id
+    UNION ALL SELECT 'rejected_pair' FROM rejected_pairs WHERE pair_id = $id
     UNION ALL SELECT 'crop' FROM crops WHERE crop_id = $id
     UNION ALL SELECT 'detection' FROM detections WHERE detection_id = $id
     UNION ALL SELECT 'track' FROM tracks WHERE track_id = $id
@@ -21,9 +22,11 @@ SAMPLES = """
     SELECT url || '/' || shard AS shard, position, pair_id || '.json' AS sample
     FROM samples JOIN shard_sets USING (shard_set) WHERE pair_id = $id ORDER BY ALL"""
 PAIR = "SELECT * FROM pairs WHERE pair_id = $id"
+REJECTED_PAIR = "SELECT * FROM rejected_pairs WHERE pair_id = $id"
 PAIR_CROPS = """
     SELECT unnest([crop_a, crop_b]) AS crop_id, unnest(['a', 'b']) AS role
-    FROM pairs WHERE pair_id = $id"""
+    FROM (SELECT pair_id, crop_a, crop_b FROM pairs
+          UNION ALL SELECT pair_id, crop_a, crop_b FROM rejected_pairs) WHERE pair_id = $id"""
 CROP = """
     SELECT views.name AS view, frame_index, views.uri AS source, crop_id, detection_id, part,
            box_px, detector_score, sharpness, time_s, segment,
@@ -32,18 +35,20 @@ CROP = """
 CROP_PAIRS = """
     SELECT kind, count(*) AS pairs, max(score) AS best_score
     FROM pairs WHERE crop_a = $id OR crop_b = $id GROUP BY kind ORDER BY kind"""
-DETECTION = "SELECT * EXCLUDE (keypoints_px, foreground) FROM detections WHERE detection_id = $id"
+DETECTION = """
+    SELECT * EXCLUDE (keypoints_px, foreground, appearance) FROM detections
+    WHERE detection_id = $id"""
 DETECTION_CROPS = (
     "SELECT crop_id, part, identity_id FROM crops WHERE detection_id = $id ORDER BY ALL"
 )
 TRACK = "SELECT * FROM tracks WHERE track_id = $id"
 IDENTITY = "SELECT * FROM tracks WHERE identity_id = $id ORDER BY view_id, start_s"
 VIEW = """
-    SELECT name, uri, reader, width_px, height_px, fps, num_frames, calibration
+    SELECT name, uri, reader, width_px, height_px, fps, num_frames, offset_s, calibration
     FROM views WHERE view_id = $id"""
 CAPTURE = "SELECT * FROM captures WHERE capture_id = $id"
 CAPTURE_VIEWS = "SELECT view_id, name, uri FROM views WHERE capture_id = $id ORDER BY name"
-REJECTS = "SELECT * FROM rejects WHERE id = $id"
+REJECTS = "SELECT * FROM rejects WHERE id = $id OR detection_id = $id"
 
 
 def trace(root: str, id: str) -> list[dict[str, Any]]:
@@ -74,11 +79,11 @@ def _facts(
 def _trace_pair(connection: Connection, id: str, depth: int) -> list[dict[str, Any]]:
     rows = _facts(connection, "sample", SAMPLES, id, depth)
     rows += _facts(connection, "pair", PAIR, id, depth)
+    rows += _facts(connection, "rejected pair", REJECTED_PAIR, id, depth)
     for crop in _rows(connection, PAIR_CROPS, id):
         crop_rows = _trace_crop(connection, crop["crop_id"], depth + 1, pairs=False)
         crop_rows[0]["what"] = f"crop {crop['role']}"
         rows += crop_rows
-    rows += _facts(connection, "rejected", REJECTS, id, depth)
     return rows
 
 
@@ -137,6 +142,7 @@ def _trace_reject(connection: Connection, id: str, depth: int) -> list[dict[str,
 
 _TRACES = {
     "pair": _trace_pair,
+    "rejected_pair": _trace_pair,
     "crop": _trace_crop,
     "detection": _trace_detection,
     "track": _trace_track,

@@ -1,6 +1,7 @@
 """`python -m mining`: mine datasets into the pair catalog; see what was kept, dropped or lost."""
 
 import argparse
+import dataclasses
 import sys
 import time
 
@@ -116,6 +117,45 @@ def run_failures(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_quality(arguments: argparse.Namespace) -> int:
+    """Mine synthetic scenes and the demo, and measure the pairs against the truth."""
+    from catalog.measurements import markdown, record
+    from catalog.progress import show_progress
+    from mining.quality.report import failed_goals, measure_quality
+
+    measured = measure_quality(
+        arguments.root,
+        arguments.workers,
+        lambda done, total, stage: show_progress(done, total, stage, "units"),
+    )
+    rows = record(arguments.root, "quality", measured)
+    if arguments.format == "markdown":
+        print(markdown(rows))
+    else:
+        shown = ("metric", "value", "unit", "goal", "count", "compared_with")
+        every = arguments.format == "json"
+        print_rows([row if every else {key: row[key] for key in shown} for row in rows],
+                   arguments.format)  # fmt: skip
+    missed = failed_goals(measured)
+    if missed:
+        print(f"goals missed: {', '.join(missed)}", file=sys.stderr)
+    return 0
+
+
+def run_scaling(arguments: argparse.Namespace) -> int:
+    """Pair simulated captures of growing length and show how the cost grows."""
+    from mining.scaling import measure_scaling, slope
+
+    factors = sorted({int(factor) for factor in arguments.factors.split(",")})
+    if len(factors) < 2 or factors[0] < 1:
+        raise ValueError("--factors needs two or more whole numbers, such as 1,2,4,8")
+    results = measure_scaling(factors)
+    print_rows([dataclasses.asdict(result) for result in results], arguments.format)
+    if arguments.format == "table":
+        print(f"log-log slope of seconds over footage: {slope(results):.2f} (1 is linear)")
+    return 0
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of the package."""
     parser = argparse.ArgumentParser(prog="python -m mining", description=__doc__)
@@ -171,12 +211,29 @@ def build_parser() -> argparse.ArgumentParser:
         "list what was lost, and why",
         "python -m mining failures --retry",
     )
+    quality = add_command(
+        commands,
+        "quality",
+        run_quality,
+        "measure mined pairs against the truth of synthetic scenes",
+        "python -m mining quality --format markdown",
+    )
+    quality.add_argument("--workers", type=int, help="parallel workers; 0: no Ray")
+    quality.add_argument("--format", choices=["table", "json", "markdown"], default="table")
     failures.add_argument(
         "--retry", action="store_true", help="do these units again in the next run"
     )
-    for command in (datasets, status, rejects, failures):
+    scaling = add_command(
+        commands,
+        "scaling",
+        run_scaling,
+        "measure how the cost of pairing grows with footage",
+        "python -m mining scaling --factors 1,2,4,8",
+    )
+    scaling.add_argument("--factors", default="1,2,4,8", help="lengths, in multiples of 20 s")
+    for command in (datasets, status, rejects, failures, scaling):
         command.add_argument("--format", choices=["table", "json"], default="table")
-    for command in (mine, status, rejects, failures):
+    for command in (mine, status, rejects, failures, quality):
         command.add_argument(
             "--root", default=DEFAULT_ROOT, help="folder or URL (default: %(default)s)"
         )

@@ -4,16 +4,24 @@ section.key=value`.
 
 from dataclasses import dataclass, field
 
+from mining.calibrate import CalibrateConfig
 from mining.candidates import CandidateConfig
 from mining.crop import CropConfig
 from mining.decoding.video import DecodeConfig
-from mining.detect import DetectConfig
-from mining.geometry.associate import AssociateConfig
+from mining.detecting.config import DetectConfig
+from mining.geometry.fits import AssociateConfig
 from mining.geometry.track import TrackConfig
-from mining.probe import SplitConfig
 from mining.redundancy import RedundancyConfig
 from mining.score import ScoreConfig
 from mining.segment import SampleConfig
+from mining.sync import SyncConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How captures without a given split are divided."""
+
+    val_share: float = 0.1  # of subjects (or captures, where no subject is named), by hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +31,8 @@ class MiningConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     crop: CropConfig = field(default_factory=CropConfig)
     track: TrackConfig = field(default_factory=TrackConfig)

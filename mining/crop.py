@@ -1,5 +1,6 @@
 """Square crops: where to cut, the cut itself, and what is measured on its pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -8,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mining.appearance import appearance
 from mining.foreground import ForegroundSource, from_mask, from_skeleton
 from mining.sources.base import Detection
+from mining.visible_share import Figure, figures_of, occlusion, truncation
 
 SHARPNESS_PX = 128  # sharpness is measured at this size, so that it compares between crops
 PADDING_RGB = (124, 116, 104)  # beyond the frame: ImageNet's mean colour, 0 after normalization
@@ -17,32 +20,41 @@ PADDING_RGB = (124, 116, 104)  # beyond the frame: ImageNet's mean colour, 0 aft
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """How crops are cut, and which people are good enough to crop."""
+    """How crops are cut, and which people and hands are good enough to crop."""
 
     size_px: int = 256  # side of the stored image
     margin: float = 1.2  # side of the square over the longer side of the person
+    hand_margin: float = 1.5  # the same of a hand
     jpeg_quality: int = 92
     min_person_px: int = 96  # longer side of the person in the frame
-    min_keypoints: int = 8  # keypoints with at least `min_confidence`
+    min_hand_px: int = 32  # the same of a hand
+    min_keypoints: int = 8  # of a body's 17, with at least `min_confidence`
+    min_hand_keypoints: int = 10  # of a hand's 21
     min_confidence: float = 0.3
     min_inside: float = 0.6  # share of the square that lies within the frame
 
     def __post_init__(self) -> None:
         """Raise ValueError for crops that cannot be made."""
-        if self.size_px < 16 or self.margin <= 0 or not 1 <= self.jpeg_quality <= 100:
+        margins = (self.margin, self.hand_margin)
+        if self.size_px < 16 or min(margins) <= 0 or not 1 <= self.jpeg_quality <= 100:
             raise ValueError(
-                "crops need size_px of 16 or more, a margin above 0 and jpeg_quality of 1 to 100, "
-                f"got {self.size_px}, {self.margin} and {self.jpeg_quality}"
+                "crops need size_px of 16 or more, margins above 0 and jpeg_quality of 1 to 100, "
+                f"got {self.size_px}, {margins} and {self.jpeg_quality}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """One cut-out person: the square `box_px` in frame pixels, the JPEG, and what was measured."""
+    """One cut-out person or hand: the square `box_px` in frame pixels, the JPEG, and what was
+    measured, as in the table `crops`; None where it cannot be told.
+    """
 
     box_px: tuple[float, float, float, float]
     jpeg: bytes
     sharpness: float
+    truncation: float | None
+    occlusion: float | None
+    appearance: list[float]
     phash: str
     foreground: NDArray[np.uint8]
     foreground_source: ForegroundSource
@@ -51,16 +63,19 @@ class Crop:
 def reject_person(
     person: Detection, width_px: int, height_px: int, config: CropConfig
 ) -> tuple[str, str] | None:
-    """Decide whether a detected person is good enough to crop: None, or the reason and the figure
-    that decided.
+    """Decide whether a detected person or hand is good enough to crop: None, or the reason and the
+    figure that decided.
     """
+    is_body = person.part == "body"
     x0, y0, x1, y1 = person.box_px
     side_px = max(x1 - x0, y1 - y0)
-    if side_px < config.min_person_px:
-        return "small", f"{side_px:.0f} px, at least {config.min_person_px} wanted"
+    min_px = config.min_person_px if is_body else config.min_hand_px
+    if side_px < min_px:
+        return "small", f"{side_px:.0f} px, at least {min_px} wanted"
     num_seen = int((person.keypoints_px[:, 2] >= config.min_confidence).sum())
-    if num_seen < config.min_keypoints:
-        return "few_keypoints", f"{num_seen} seen, at least {config.min_keypoints} wanted"
+    min_keypoints = config.min_keypoints if is_body else config.min_hand_keypoints
+    if num_seen < min_keypoints:
+        return "few_keypoints", f"{num_seen} seen, at least {min_keypoints} wanted"
     left, top, right, bottom = square_box(person, config)
     inside_px = max(0.0, min(right, width_px) - max(left, 0)) * max(
         0.0, min(bottom, height_px) - max(top, 0)
@@ -75,17 +90,24 @@ def reject_person(
 
 
 def square_box(person: Detection, config: CropConfig) -> tuple[float, float, float, float]:
-    """The square around a person's box and confident keypoints, with margin, in whole pixels."""
+    """The square around a box and confident keypoints, with the part's margin, in whole pixels."""
     seen = person.keypoints_px[person.keypoints_px[:, 2] >= config.min_confidence, :2]
     corners = np.concatenate([person.box_px.reshape(2, 2), seen])
     low, high = corners.min(axis=0), corners.max(axis=0)
-    side = max(1, round(float((high - low).max()) * config.margin))
+    margin = config.margin if person.part == "body" else config.hand_margin
+    side = max(1, round(float((high - low).max()) * margin))
     left, top = np.round((low + high) / 2 - side / 2)
     return float(left), float(top), float(left + side), float(top + side)
 
 
-def cut(image: NDArray[np.uint8], person: Detection, config: CropConfig) -> Crop:
-    """Cut one person out of an RGB frame (H, W, 3), resized once, and measure it."""
+def cut(
+    image: NDArray[np.uint8], person: Detection, others: Sequence[Detection], config: CropConfig
+) -> Crop:
+    """Cut one person or hand out of an RGB frame (H, W, 3), resized once, and measure it.
+
+    `others` are the other bodies of the frame, which may hide it; not a hand's own.
+    """
+    height_px, width_px = image.shape[:2]
     box_px = square_box(person, config)
     pixels = cut_square(image, box_px, PADDING_RGB)
     shrinks = pixels.shape[0] > config.size_px
@@ -98,15 +120,22 @@ def cut(image: NDArray[np.uint8], person: Detection, config: CropConfig) -> Crop
         ".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality]
     )
     assert done
-    source: ForegroundSource = "skeleton" if person.mask is None else "mask"
+    source: ForegroundSource = "skeleton"
+    in_crop = _to_crop(person.keypoints_px, box_px)
     if person.mask is None:
-        cells = from_skeleton(_to_crop(person.keypoints_px, box_px))
+        cells = from_skeleton(in_crop)
     else:
+        source = "model" if person.mask_by_model else "mask"
         cells = from_mask(cut_square(person.mask.astype(np.uint8), box_px, 0) > 0)
+    figure = Figure(person.keypoints_px, config.min_confidence)
+    before = figures_of(others, config.min_confidence)
     return Crop(
         box_px=box_px,
         jpeg=jpeg.tobytes(),
         sharpness=sharpness(pixels, cells),
+        truncation=truncation(figure, width_px, height_px),
+        occlusion=occlusion(figure, before, person.mask, width_px, height_px),
+        appearance=appearance(pixels, cells, Figure(in_crop, config.min_confidence)),
         phash=str(imagehash.phash(Image.fromarray(pixels))),
         foreground=cells,
         foreground_source=source,

@@ -19,7 +19,7 @@ from catalog import parts
 from catalog.parts import Row
 from mining.config import MiningConfig
 from mining.decoding.readers import Readers
-from mining.detect import make_detector
+from mining.detecting.look import Looker
 from mining.pair import pair_capture
 from mining.probe import probe_capture
 from mining.segment import mine_segment
@@ -43,12 +43,12 @@ class Done:
 
 
 class Worker:
-    """Does units one after the other; keeps its readers and its detector between them."""
+    """Does units one after the other; keeps its readers and its models between them."""
 
     def __init__(self, root: str, config: MiningConfig) -> None:
         self.root, self.config = root, config
         self.readers = Readers(config.decode)
-        self.detector = make_detector(config.detect)
+        self.looker = Looker(config.detect)
 
     def work(self, unit: WorkUnit, attempt: int = 1) -> Done:
         """Run a unit's stage and commit what it made; whatever it raises becomes a row of
@@ -65,9 +65,9 @@ class Worker:
     def _run(self, unit: WorkUnit) -> Outcome:
         config = self.config
         if unit.stage == "probe":
-            return probe_capture(unit, self.readers, config.split)
+            return probe_capture(unit, self.readers, self.looker, config)
         if unit.stage == "segment":
-            return mine_segment(unit, self.readers, self.detector, config.crop)
+            return mine_segment(unit, self.readers, self.looker, config.crop)
         detections = [
             row for name in unit.reads for row in parts.read_rows(self.root, "detections", name)
         ]

@@ -8,21 +8,21 @@ import numpy as np
 from catalog.ids import content_id
 from catalog.parts import Row, to_arrow
 from catalog.query import evaluate
+from catalog.scores import expression_of
 from mining.candidates import Candidate, choose_candidates
 from mining.config import MiningConfig
-from mining.geometry.associate import Identity
-from mining.geometry.cameras import Camera, angle_between_views_deg
-from mining.identify import Person, identify, keypoints_of
-from mining.redundancy import RedundancyConfig, find_near_duplicates
+from mining.crop_facts import crop_facts, joints_at, others_at
+from mining.geometry.cameras import Camera
+from mining.identify import Person, identify
+from mining.redundancy import RepeatedPairs, find_looks, find_near_duplicates
 from mining.score import CropFacts, ScoreConfig, pair_terms, reject_reason
 from mining.stage import Outcome, Tally, WorkUnit
 
-VERSION = 1  # raise it when the rows of this stage change for the same input
-PART = "body"
+VERSION = 2  # raise it when the rows of this stage change for the same input
 COPIED = (
-    "detection_id", "capture_id", "view_id", "segment", "frame_index", "time_s", "box_px",
-    "keypoints_px", "detector_score", "sharpness", "foreground", "file", "offset", "length",
-    "phash",
+    "detection_id", "capture_id", "view_id", "segment", "frame_index", "time_s", "part", "box_px",
+    "keypoints_px", "detector_score", "sharpness", "truncation", "occlusion", "appearance",
+    "foreground", "file", "offset", "length", "phash",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def pair_capture(unit: WorkUnit, detections: Sequence[Row], config: MiningConfig
     """Find the people among a capture's `detections` and pair their crops; `payload` is
     CaptureRows.
 
-    Gives rows of `tracks`, `crops` and `pairs`.
+    Gives rows of `tracks`, `crops`, `pairs` and `rejected_pairs`.
     """
     rows: CaptureRows = unit.payload
     outcome = Outcome()
@@ -50,25 +50,46 @@ def pair_capture(unit: WorkUnit, detections: Sequence[Row], config: MiningConfig
     pair_tally = Tally(outcome, unit, "pair", "pairs")
     views = [view["view_id"] for view in rows.views]
     # without a common clock, what two cameras see is not of one instant
-    is_synchronized = rows.capture["sync"] == "given"
-    cameras = [camera_of(view) if is_synchronized else None for view in rows.views]
+    on_clock = [
+        rows.capture["sync"] != "none" and view["offset_s"] is not None for view in rows.views
+    ]
+    cameras = [
+        camera_of(view) if there else None for view, there in zip(rows.views, on_clock, strict=True)
+    ]
     detections = sorted(
         detections,
         key=lambda row: (row["time_s"], row["view_id"], row["frame_index"], row["detection_id"]),
     )
-    found = identify(unit.name.scope, detections, cameras, views, config.track, config.associate)
+    max_sync_error_s = config.sync.max_sync_error_s
+    found = identify(
+        unit.name.scope, detections, cameras, views, config.track, config.associate,
+        max_sync_error_s=max_sync_error_s,
+    )  # fmt: skip
     people_tally.take(len(detections))
     for i, (reason, detail) in sorted(found.rejects.items()):
-        people_tally.reject(detections[i]["detection_id"], reason, detail)
+        detection_id = detections[i]["detection_id"]
+        people_tally.reject(detection_id, reason, detail, detection_id=detection_id)
     people_tally.keep(sum(len(person.detections) for person in found.people))
     outcome.rows["tracks"] += found.track_rows
+    bodies = [person.geometry for person in found.people if person.part == "body"]
     for person in found.people:
-        crops = _crop_rows(person, detections, found.track_of, rows, config.redundancy, crop_tally)
+        crops = _crop_rows(person, detections, found.track_of, rows, config, crop_tally)
         outcome.rows["crops"] += crops
-        facts = _Facts(crops, views, cameras, person.geometry)
-        for pair in _pairs(facts, rows.capture, config, pair_tally):
-            outcome.rows["pairs"].append({**pair, "identity_id": person.identity_id})
-    scores = evaluate(config.score.expression, to_arrow("pairs", outcome.rows["pairs"]))
+        times_s = np.array([row["time_s"] for row in crops], dtype=np.float64)
+        joints_world = joints_at(person.geometry, times_s, max_sync_error_s)
+        others = others_at(person.geometry, bodies, times_s, max_sync_error_s)
+        facts = crop_facts(crops, views, cameras, joints_world, others)
+        for pair, problem in _pairs(crops, facts, on_clock, person, rows.capture, config):
+            pair_tally.take(1)
+            if problem is None:
+                pair_tally.keep()
+                outcome.rows["pairs"].append(pair)
+                continue
+            reason, detail = problem
+            pair_tally.reject(pair["pair_id"], reason, detail)
+            outcome.rows["rejected_pairs"].append({**pair, "reason": reason, "detail": detail})
+    expression = expression_of(config.score.expression)
+    scores = evaluate(expression, to_arrow("pairs", outcome.rows["pairs"]))
     for pair, score in zip(outcome.rows["pairs"], scores, strict=True):
         pair["score"] = score
     for tally in (people_tally, crop_tally, pair_tally):
@@ -84,6 +105,7 @@ def camera_of(view: Row) -> Camera | None:
         intrinsics=np.reshape(view["intrinsics"], (3, 3)),
         world_from_cam=np.reshape(view["world_from_cam"], (4, 4)),
         distortion=np.array(view["distortion"]),
+        size_px=(view["width_px"], view["height_px"]),
     )
 
 
@@ -92,18 +114,20 @@ def _crop_rows(
     detections: Sequence[Row],
     track_of: dict[int, str],
     rows: CaptureRows,
-    config: RedundancyConfig,
+    config: MiningConfig,
     tally: Tally,
 ) -> list[Row]:
     """The rows of `crops` of one person, without near-duplicates."""
     mine = [detections[i] for i in person.detections]
-    duplicates = find_near_duplicates(mine, config)
+    duplicates = find_near_duplicates(
+        mine, config.redundancy, max_sync_error_s=config.sync.max_sync_error_s
+    )
     tally.take(len(mine))
     crops = []
     for k, (i, detection) in enumerate(zip(person.detections, mine, strict=True)):
-        crop_id = content_id(detection["detection_id"], PART)
+        crop_id = content_id(detection["detection_id"], detection["part"])
         if k in duplicates:
-            tally.reject(crop_id, *duplicates[k])
+            tally.reject(crop_id, *duplicates[k], detection_id=detection["detection_id"])
             continue
         tally.keep()
         crops.append({
@@ -112,88 +136,54 @@ def _crop_rows(
             "dataset": rows.capture["dataset"],
             "track_id": track_of[i],
             "identity_id": person.identity_id,
-            "part": PART,
             "size_px": rows.crop_size_px,
         })  # fmt: skip
     return crops
 
 
-class _Facts:
-    """The crops of one person with what pairs need of them: views, cameras, and 3D joints at each
-    crop's instant.
+def _pairs(
+    crops: Sequence[Row],
+    facts: Sequence[CropFacts],
+    on_clock: Sequence[bool],
+    person: Person,
+    capture: Row,
+    config: MiningConfig,
+) -> Iterator[tuple[Row, tuple[str, str] | None]]:
+    """Score the candidates among one person's crops; yield each as a row, still without score, and
+    why it is rejected. `on_clock` tells of each view whether it keeps the capture's time.
     """
-
-    def __init__(
-        self,
-        crops: Sequence[Row],
-        views: Sequence[str],
-        cameras: Sequence[Camera | None],
-        geometry: Identity,
-    ) -> None:
-        self.rows = crops
-        places = {view_id: place for place, view_id in enumerate(views)}
-        self.views = np.array([places[row["view_id"]] for row in crops], dtype=np.int64)
-        self.times_s = np.array([row["time_s"] for row in crops], dtype=np.float64)
-        self.cameras = cameras
-        keypoints = keypoints_of(crops)
-        self.crops = [
-            CropFacts(
-                crop_id=row["crop_id"], view=int(view), time_s=row["time_s"],
-                keypoints_px=keypoints[i], box_px=np.array(row["box_px"]),
-                sharpness=row["sharpness"], phash=row["phash"],
-            )
-            for i, (row, view) in enumerate(zip(crops, self.views, strict=True))
-        ]  # fmt: skip
-        last = np.searchsorted(geometry.times_s, self.times_s + 1e-9, side="right") - 1
-        self.joints_world = geometry.joints_world[np.maximum(last, 0)]
-
-    def usual_angles_deg(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        """Angle between every two views at the person's mean place (V, V), NaN where unknown."""
-        middle = (
-            np.nanmean(self.joints_world.reshape(-1, 3), axis=0)
-            if np.isfinite(self.joints_world).any()
-            else None
-        )
-        angles = np.full((len(self.cameras), len(self.cameras)), np.nan)
-        if middle is not None:
-            for a, camera_a in enumerate(self.cameras):
-                for b, camera_b in enumerate(self.cameras):
-                    if camera_a is not None and camera_b is not None:
-                        angles[a, b] = angle_between_views_deg(camera_a, camera_b, middle)
-        return angles
-
-
-def _pairs(facts: _Facts, capture: Row, config: MiningConfig, tally: Tally) -> Iterator[Row]:
-    """Score the candidates among one person's crops; yield rows of `pairs`, still without score."""
+    if not crops:
+        return
     candidates = choose_candidates(
-        facts.times_s, facts.views, [row["crop_id"] for row in facts.rows], config.candidates,
-        view_angles_deg=facts.usual_angles_deg(), synchronized=capture["sync"] == "given",
+        np.array([fact.time_s for fact in facts]), np.array([fact.view for fact in facts]),
+        [fact.crop_id for fact in facts], config.candidates,
+        to_camera=np.stack([fact.to_camera_world for fact in facts]),
+        keypoints_px=np.stack([fact.keypoints_px for fact in facts]),
+        synchronized=all(on_clock[fact.view] for fact in facts),
+        max_sync_error_s=config.sync.max_sync_error_s,
     )  # fmt: skip
-    tally.take(len(candidates))
+    repeated = RepeatedPairs(find_looks(crops, config.redundancy))
     for candidate in candidates:
-        row = _pair_row(candidate, facts, capture, config.score)
-        if problem := reject_reason(row, config.score):
-            tally.reject(row["pair_id"], *problem)
-            continue
-        tally.keep()
-        yield row
+        row = {
+            **_pair_row(candidate, facts, capture, config.score),
+            "identity_id": person.identity_id,
+            "part": person.part,
+        }
+        problem = reject_reason(row, config.score)
+        yield row, problem or repeated.check(*candidate, row["pair_id"])
 
 
-def _pair_row(candidate: Candidate, facts: _Facts, capture: Row, config: ScoreConfig) -> Row:
+def _pair_row(
+    candidate: Candidate, facts: Sequence[CropFacts], capture: Row, config: ScoreConfig
+) -> Row:
     kind, a, b = candidate
-    crop_a, crop_b = facts.rows[a], facts.rows[b]
-    terms = pair_terms(
-        kind, facts.crops[a], facts.crops[b], config,
-        camera_a=facts.cameras[facts.views[a]], camera_b=facts.cameras[facts.views[b]],
-        joints_a=facts.joints_world[a], joints_b=facts.joints_world[b],
-    )  # fmt: skip
+    crop_a, crop_b = facts[a], facts[b]
     return {
-        **terms,
-        "pair_id": content_id(kind, crop_a["crop_id"], crop_b["crop_id"]),
-        "part": PART,
+        **pair_terms(kind, crop_a, crop_b, config),
+        "pair_id": content_id(kind, crop_a.crop_id, crop_b.crop_id),
         "dataset": capture["dataset"],
         "capture_id": capture["capture_id"],
-        "crop_a": crop_a["crop_id"],
-        "crop_b": crop_b["crop_id"],
+        "crop_a": crop_a.crop_id,
+        "crop_b": crop_b.crop_id,
         "split": capture["split"],
     }

@@ -1,24 +1,22 @@
-"""Stage probe: what a capture's views hold, read from their containers.
+"""Stage probe: what a capture's views hold, read from their containers, and the cameras and clocks
+that nobody gave, found from the people in them (mining/calibrate.py).
 
 A view that cannot be read costs only itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from catalog.ids import content_id, seed_of
+from mining.calibrate import CompletedView, complete_capture
+from mining.config import MiningConfig, SplitConfig
 from mining.decoding.readers import Readers
+from mining.detecting.look import Looker
 from mining.geometry.cameras import Camera
 from mining.sources.base import Capture, View, ViewInfo
 from mining.stage import Outcome, Tally, WorkUnit
+from mining.sync import set_clock
 
-VERSION = 1  # raise it when the rows of this stage change for the same input
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitConfig:
-    """How captures without a given split are divided."""
-
-    val_share: float = 0.1  # of subjects (or captures, where no subject is named), by hash
+VERSION = 2  # raise it when the rows of this stage change for the same input
 
 
 def capture_id_of(dataset: str, capture: Capture) -> str:
@@ -43,8 +41,11 @@ def split_of(dataset: str, capture: Capture, config: SplitConfig) -> str:
     return "val" if draw < config.val_share else "train"
 
 
-def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outcome:
-    """Read every view's size, rate and length; `payload` is the Capture.
+def probe_capture(
+    unit: WorkUnit, readers: Readers, looker: Looker, config: MiningConfig
+) -> Outcome:
+    """Read every view's size, rate and length, and find the cameras and clocks that are missing;
+    `payload` is the Capture.
 
     Gives rows of `captures` and `views`.
     """
@@ -52,21 +53,32 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
     capture_id = unit.name.scope
     outcome = Outcome()
     tally = Tally(outcome, unit, "probe", "views")
-    calibration = Tally(outcome, unit, "calibrate", "views")
+    tallies = {stage: Tally(outcome, unit, stage, "views") for stage in ("calibrate", "sync")}
     tally.take(len(capture.views))
+    readable: list[View] = []
     infos: list[ViewInfo] = []
     for view in capture.views:
         try:
-            info = readers[view.reader].probe(view.uri)
+            infos.append(readers[view.reader].probe(view.uri))
         except ValueError as error:
             tally.fail(view.name, str(error))
             continue
         tally.keep()
-        infos.append(info)
-        camera = _fitted_camera(view, info, calibration)
+        readable.append(view)
+    cameras = [
+        _fitted_camera(view, info, tallies["calibrate"])
+        for view, info in zip(readable, infos, strict=True)
+    ]
+    completed = complete_capture(
+        replace(capture, views=tuple(readable)), infos, cameras, readers, looker,
+        config.track, config.sync, config.calibrate,
+    )  # fmt: skip
+    for view, info, found in zip(readable, infos, completed, strict=True):
+        view_id = view_id_of(capture_id, view)
+        _count_found(view_id, capture, found, tallies)
         outcome.rows["views"].append(
             {
-                "view_id": view_id_of(capture_id, view),
+                "view_id": view_id,
                 "capture_id": capture_id,
                 "name": view.name,
                 "uri": view.uri,
@@ -75,10 +87,13 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
                 "height_px": info.height_px,
                 "fps": info.fps,
                 "num_frames": info.num_frames,
-                **_camera_columns(camera),
+                "offset_s": found.offset_s,
+                "offset_error_s": found.offset_error_s,
+                **_camera_columns(found),
             }
         )
     if infos:
+        num_clocks = sum(found.offset_s is not None for found in completed)
         outcome.rows["captures"].append(
             {
                 "capture_id": capture_id,
@@ -86,16 +101,34 @@ def probe_capture(unit: WorkUnit, readers: Readers, config: SplitConfig) -> Outc
                 "name": capture.name,
                 "uri": capture.uri,
                 "num_views": len(infos),
-                "duration_s": min(info.duration_s for info in infos),
-                "sync": capture.sync,
+                "duration_s": set_clock(outcome.rows["views"]),
+                "sync": capture.sync if num_clocks > 1 or capture.sync == "given" else "none",
                 "subject": capture.subject,
-                "split": split_of(unit.dataset, capture, config),
+                "split": split_of(unit.dataset, capture, config.split),
                 "licence": capture.licence,
             }
         )
-    tally.close()
-    calibration.close()
+    for each in (tally, *tallies.values()):
+        each.close()
     return outcome
+
+
+def _count_found(
+    view_id: str, capture: Capture, found: CompletedView, tallies: dict[str, Tally]
+) -> None:
+    """Count what was sought for a view, and why it was not found where it was not."""
+    for stage, was_found in (
+        ("calibrate", found.calibration == "estimated"),
+        ("sync", capture.sync == "estimated" and found.offset_s is not None),
+    ):
+        problems = [(reason, detail) for name, reason, detail in found.problems if name == stage]
+        if was_found or problems:
+            tallies[stage].take(1)
+        if was_found:
+            tallies[stage].keep()
+        elif problems:
+            reason, detail = problems[-1]
+            tallies[stage].reject(view_id, reason, detail)
 
 
 def _fitted_camera(view: View, info: ViewInfo, tally: Tally) -> Camera | None:
@@ -112,17 +145,15 @@ def _fitted_camera(view: View, info: ViewInfo, tally: Tally) -> Camera | None:
     return camera
 
 
-def _camera_columns(camera: Camera | None) -> dict[str, object]:
+def _camera_columns(found: CompletedView) -> dict[str, object]:
+    camera = found.camera
     if camera is None:
-        return {
-            "intrinsics": None,
-            "distortion": None,
-            "world_from_cam": None,
-            "calibration": "none",
-        }
+        names = ("intrinsics", "distortion", "world_from_cam", "calibration_error_px")
+        return {**dict.fromkeys(names), "calibration": "none"}
     return {
         "intrinsics": camera.intrinsics.ravel().tolist(),
         "distortion": camera.distortion.ravel().tolist(),
         "world_from_cam": camera.world_from_cam.ravel().tolist(),
-        "calibration": "given",
+        "calibration": found.calibration,
+        "calibration_error_px": found.calibration_error_px,
     }

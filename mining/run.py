@@ -21,15 +21,18 @@ from catalog import parts, query, storage
 from catalog.config import config_hash, to_dict
 from catalog.ids import content_id
 from catalog.parts import PartName
+from catalog.rescore import check_score, rescore
 from catalog.schemas import TABLES
 from catalog.versions import package_versions
 from mining import pair, probe, segment
 from mining.config import MiningConfig
-from mining.detect import detector_key, make_detector, resolve_weights
+from mining.detecting.look import Looker, needs_models
+from mining.detecting.weights import detector_key, resolve_weights
 from mining.executor import Done, RayPool, run_here
 from mining.sources.base import Capture, DatasetSpec, Listing
 from mining.sources.registry import make_source
 from mining.stage import Outcome, Tally, WorkUnit
+from mining.sync import own_times
 
 BROKEN = """
     SELECT count(DISTINCT unit) AS broken FROM units WHERE dataset = $dataset AND num_failed > 0"""
@@ -37,6 +40,7 @@ OLD_CAPTURES = """
     SELECT DISTINCT units.capture_id, captures.name
     FROM units LEFT JOIN captures USING (capture_id)
     WHERE units.dataset = $dataset AND units.capture_id IS NOT NULL"""
+PAIRED = ("tracks", "crops", "pairs", "rejected_pairs")  # tables that the pair stage writes
 Watch = Callable[[Iterable[Done], int, str], Iterable[Done]]
 
 
@@ -80,11 +84,11 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
     """
     root = storage.absolute(options.root)
     check_expression(config.score.expression)
-    make_detector(config.detect)
+    Looker(config.detect)
     listing = make_source(spec.adapter).captures(spec)
     check_names(spec.name, listing)
     captures = listing.captures[: options.limit]
-    if not all(capture.annotated for capture in captures):
+    if any(needs_models(capture.annotated, config.detect) for capture in captures):
         config = replace(config, detect=resolve_weights(config.detect))
     _commit_listing(root, spec, listing)
     run = _Run(root, spec.name, config, options, watch)
@@ -103,6 +107,7 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
         ]
         run.do("pair", pairs)
         run.sweep()
+    rescore(root, spec.name, config.score.expression)
     run.report.num_captures, run.report.num_listed = len(captures), len(listing.captures)
     rows = query.select(root, BROKEN, {"dataset": spec.name}).to_pylist()
     run.report.num_broken = rows[0]["broken"]
@@ -151,17 +156,27 @@ class _Run:
             ]
             for view in capture.views
         ]
+        config = self.config
+        is_complete = config.calibrate.use_given and all(view.camera for view in capture.views)
+        may_estimate = config.calibrate.estimate and len(capture.views) > 1
+        estimate: list[str] = []  # what shapes cameras and clocks that are found from people
+        if may_estimate and (capture.sync == "estimated" or not is_complete):
+            estimate = [
+                config_hash(config.decode, config.sync, config.track),
+                detector_key(config.detect),
+            ]
         key = content_id(
             "probe",
             probe.VERSION,
-            config_hash(self.config.split),
+            config_hash(config.split, config.calibrate),
+            estimate,
             capture.uri,
             capture.sync,
             capture.subject,
             capture.split,
             capture.licence,
             capture.annotated,
-            [[view.name, view.uri, view.reader] for view in capture.views],
+            [[view.name, view.uri, view.reader, view.offset_s] for view in capture.views],
             cameras,
         )
         return WorkUnit(
@@ -181,9 +196,15 @@ class _Run:
         if not captures:
             return []
         config, capture = self.config, probed.payload
-        look = "given" if capture.annotated else detector_key(config.detect)
+        look = [
+            capture.annotated,
+            config.detect.parts,
+            detector_key(config.detect) if needs_models(capture.annotated, config.detect) else None,
+        ]
         units = []
-        for piece in segment.plan_segments(captures[0]["duration_s"], views, config.sample):
+        for piece in segment.plan_segments(
+            captures[0]["duration_s"], views, config.sample, capture.annotated
+        ):
             key = content_id(
                 "segment",
                 segment.VERSION,
@@ -191,7 +212,7 @@ class _Run:
                 config_hash(config.decode, config.crop),
                 look,
                 list(piece.times_s),
-                [[v["view_id"], v["uri"], v["reader"]] for v in views],
+                [[v["view_id"], v["uri"], v["reader"], v["offset_s"]] for v in views],
             )
             units.append(
                 WorkUnit(
@@ -201,7 +222,7 @@ class _Run:
                     payload=piece,
                     counted_stage="decode",
                     counted="frames",
-                    expected=len(piece.times_s) * len(views),
+                    expected=sum(len(own_times(view, piece.times_s)) for view in views),
                 )
             )
         return units
@@ -213,18 +234,17 @@ class _Run:
         views = parts.read_rows(self.root, "views", probed.name)
         reads = tuple(unit.name for unit in segments)
         sections = (
-            config.crop,
+            config.sync,
             config.track,
             config.associate,
             config.redundancy,
             config.candidates,
-            config.score,
         )
         key = content_id(
             "pair",
             pair.VERSION,
-            [TABLES[table].schema.names for table in ("tracks", "crops", "pairs")],
-            config_hash(*sections),
+            [TABLES[table].schema.names for table in PAIRED],
+            config_hash(config.crop, *sections, replace(config.score, expression="")),
             [name.stem for name in reads],
             capture,
             views,
@@ -345,18 +365,19 @@ def check_names(dataset: str, listing: Listing) -> None:
 
 
 def check_expression(expression: str) -> None:
-    """Raise ValueError when a score expression is not SQL over the columns of `pairs`."""
+    """Raise ValueError when a score is neither a preset nor SQL over the terms of `pairs`."""
     try:
-        query.evaluate(expression, parts.to_arrow("pairs", []))
+        check_score(expression)
     except ValueError as error:
         raise ValueError(f"score.expression: {error}") from None
 
 
 def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:
-    """Write what the source could not use as rows of `failures`; the capture count goes into
-    `units`.
+    """Write what the source could not use as rows of `failures`, and what it left out on purpose as
+    rows of `rejects`; the capture count goes into `units`.
     """
     problems: list[Any] = [[problem.unit, problem.error] for problem in listing.problems]
+    problems += [list(excluded) for excluded in listing.excluded]
     name = PartName(
         f"dataset-{spec.name}",
         "list",
@@ -373,10 +394,12 @@ def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:
     )
     outcome = Outcome()
     tally = Tally(outcome, unit, "list", "captures")
-    tally.take(len(listing.captures) + len(listing.problems))
+    tally.take(len(listing.captures) + len(listing.problems) + len(listing.excluded))
     tally.keep(len(listing.captures))
     for problem in listing.problems:
         tally.fail(problem.unit, problem.error)
+    for excluded in listing.excluded:
+        tally.reject(*excluded)
     tally.close()
     stale = [
         url

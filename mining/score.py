@@ -5,46 +5,23 @@ Terms are columns of the table `pairs`, so that a user's own expression can rank
 `reject_reason` is the one place that decides whether a pair is kept.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.appearance import appearance_similarity
 from mining.candidates import Kind
 from mining.crop import phash_distance
-from mining.geometry.cameras import Camera, angle_between_views_deg
-from mining.geometry.pose import (
-    body_view_angle_deg,
-    covisibility,
-    pose_distance,
-    pose_distance_world,
-)
+from mining.geometry.covisibility import Seen, shared_cylinder, shared_surface
+from mining.geometry.pose import pose_distance, pose_distance_world
+from mining.geometry.view_angle import angle_deg
 
 Array = NDArray[np.float64]
 Terms = dict[str, str | float | int | None]
 
-# CroCo v2's rule (Weinzaepfel et al., ICCV 2023): covisibility times a bell over angles, which is 1
-# at 60 degrees and 0 at 90.
-CROSS_VIEW_SCORE = """
-    CASE WHEN view_angle_deg > 90 THEN 0
-    ELSE covisibility * 4 * cos(radians(view_angle_deg)) * (1 - cos(radians(view_angle_deg))) END
-""".strip()
-
-# A bell on the logarithm of pose distance, 1 at 0.3 and 0.6 at half or double that, times quality:
-# sharpness that saturates about 100, and the keypoints' confidence. In Pose2Sim's footage somebody
-# active moves by 0.1 in 0.1 s and by 0.4 in 0.5 s, somebody who stands by 0.04 in 1 s.
-CROSS_POSE_SCORE = """
-    exp(-0.5 * pow(ln((pose_distance + 1e-6) / 0.3) / 0.69, 2))
-    * sharpness_min / (sharpness_min + 100.0) * keypoint_confidence_min
-""".strip()
-
-DEFAULT_SCORE = f"""
-CASE kind
-  WHEN 'cross_view' THEN coalesce({CROSS_VIEW_SCORE}, 0)
-  WHEN 'cross_pose' THEN coalesce({CROSS_POSE_SCORE}, 0)
-  ELSE 0
-END
-""".strip()
+UNKNOWN = np.full(3, np.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +29,7 @@ class ScoreConfig:
     """The expression that ranks pairs, the bounds of those that are kept, and what terms are made
     from."""
 
-    expression: str = DEFAULT_SCORE  # SQL over the columns of the table `pairs`
+    expression: str = "default"  # a preset of catalog/scores.py, or SQL over columns of `pairs`
 
     min_keypoint_confidence: float = 0.5  # keypoints below it count as not seen
     min_common_keypoints: int = 8  # seen in both crops, for a pose distance
@@ -67,14 +44,21 @@ class ScoreConfig:
     max_time_gap_s: float = 10.0
     min_scale_ratio: float = 0.25
     min_sharpness: float = 5.0
-    min_mean_confidence: float = 0.3  # mean confidence of all 17 keypoints of the worse crop
+    max_truncation: float | None = None  # share of the worse crop's person outside the frame
+    max_occlusion: float | None = None  # share of the worse crop's person that others hide
+    min_mean_confidence: float = 0.3  # mean confidence of all keypoints of the worse crop
+    min_appearance: float = 0.0  # likeness of colours; above 0 it drops pairs across strong lights
     min_phash_distance: int = 4  # of 64 bits; fewer differ only between near-identical crops
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropFacts:
     """What the terms need of a crop, named as in the table `crops`; `view` is the view's index,
-    `phash` 16 hex digits, `keypoints_px` (17, 3), `box_px` (4,).
+    `phash` 16 hex digits, `keypoints_px` (K, 3), `box_px` (4,).
+
+    The rest needs a calibrated view and triangulated joints: `joints_world` (K, 3) with NaN for
+    unknown ones, unit vectors (3,) from the person to the camera in the world's axes and in the
+    body's own (NaN where unknown), and the points of the surface that the view sees.
     """
 
     crop_id: str
@@ -84,58 +68,43 @@ class CropFacts:
     box_px: Array
     sharpness: float
     phash: str
+    truncation: float | None = None
+    occlusion: float | None = None
+    appearance: Sequence[float] | None = None
+    joints_world: Array | None = None
+    to_camera_world: Array = field(default_factory=UNKNOWN.copy)
+    to_camera_within: Array = field(default_factory=UNKNOWN.copy)
+    seen_surface: Seen | None = None
 
 
-def pair_terms(
-    kind: Kind,
-    crop_a: CropFacts,
-    crop_b: CropFacts,
-    config: ScoreConfig,
-    *,
-    camera_a: Camera | None = None,
-    camera_b: Camera | None = None,
-    joints_a: Array | None = None,
-    joints_b: Array | None = None,
-) -> Terms:
+def pair_terms(kind: Kind, crop_a: CropFacts, crop_b: CropFacts, config: ScoreConfig) -> Terms:
     """Work out every term column of a pair, and its `kind`; None where a term does not apply or
     cannot be known.
 
-    `joints_a` and `joints_b` (17, 3), in world coordinates with NaN for unknown ones, are those of
-    each crop's time. Poses seen by one camera are compared in the image, which is less noisy and
-    the same with and without calibration; across views, and where too few keypoints are seen in
-    both, they are compared in space.
+    View angles of one instant are those at the person's middle, which needs no trunk; at two
+    instants they are those that the body or hand feels. Poses seen by one camera are compared in
+    the image, which is less noisy and the same with and without calibration; across views, and
+    where too few keypoints are seen in both, they are compared in space.
     """
-    unknown = np.full((17, 3), np.nan)
-    joints_a = unknown if joints_a is None else joints_a
-    joints_b = unknown if joints_b is None else joints_b
-    angle_deg = _view_angle_deg(kind, camera_a, joints_a, camera_b, joints_b)
-    distance: float | None = None
-    if kind == "cross_pose" and crop_a.view == crop_b.view:
-        distance = pose_distance(
-            crop_a.keypoints_px,
-            crop_b.keypoints_px,
-            min_confidence=config.min_keypoint_confidence,
-            min_joints=config.min_common_keypoints,
-        )
-    if kind == "cross_pose" and distance is None:
-        distance = pose_distance_world(joints_a, joints_b, min_joints=config.min_common_keypoints)
+    if kind == "cross_view":
+        view_angle_deg = angle_deg(crop_a.to_camera_world, crop_b.to_camera_world)
+    else:
+        view_angle_deg = angle_deg(crop_a.to_camera_within, crop_b.to_camera_within)
     sides_px = [float(crop.box_px[2] - crop.box_px[0]) for crop in (crop_a, crop_b)]
     return {
         "kind": kind,
-        "view_angle_deg": angle_deg,
-        "covisibility": covisibility(
-            crop_a.keypoints_px,
-            crop_b.keypoints_px,
-            angle_deg,
-            min_confidence=config.min_keypoint_confidence,
-        ),
+        "view_angle_deg": view_angle_deg,
+        "covisibility": _covisibility(crop_a, crop_b, view_angle_deg, config),
         "time_gap_s": abs(crop_b.time_s - crop_a.time_s),
-        "pose_distance": distance,
+        "pose_distance": None if kind == "cross_view" else _pose_distance(crop_a, crop_b, config),
         "scale_ratio": min(sides_px) / max(*sides_px, 1e-9),
         "sharpness_min": min(crop_a.sharpness, crop_b.sharpness),
+        "truncation_max": _worse(crop_a.truncation, crop_b.truncation),
+        "occlusion_max": _worse(crop_a.occlusion, crop_b.occlusion),
         "keypoint_confidence_min": min(
             float(np.nan_to_num(crop.keypoints_px[:, 2]).mean()) for crop in (crop_a, crop_b)
         ),
+        "appearance_similarity": appearance_similarity(crop_a.appearance, crop_b.appearance),
         "phash_distance": phash_distance(crop_a.phash, crop_b.phash),
     }
 
@@ -163,7 +132,10 @@ def reject_reason(terms: Terms, config: ScoreConfig) -> tuple[str, str] | None:
         ("time_gap", "time_gap_s", None, config.max_time_gap_s),
         ("scale", "scale_ratio", config.min_scale_ratio, None),
         ("blurred", "sharpness_min", config.min_sharpness, None),
+        ("truncated", "truncation_max", None, config.max_truncation),
+        ("occluded", "occlusion_max", None, config.max_occlusion),
         ("keypoints", "keypoint_confidence_min", config.min_mean_confidence, None),
+        ("appearance", "appearance_similarity", config.min_appearance, None),
     ]
     for reason, term, low, high in bounds:
         value = terms[term]
@@ -177,17 +149,38 @@ def reject_reason(terms: Terms, config: ScoreConfig) -> tuple[str, str] | None:
     return None
 
 
-def _view_angle_deg(
-    kind: Kind, camera_a: Camera | None, joints_a: Array, camera_b: Camera | None, joints_b: Array
-) -> float | None:
-    """At one instant the angle at the body's middle, which needs no torso; else that between the
-    torso's frames.
-    """
-    if camera_a is None or camera_b is None:
-        return None
-    if kind == "cross_pose":
-        return body_view_angle_deg(camera_a, joints_a, camera_b, joints_b)
-    known = joints_a[np.isfinite(joints_a).all(axis=1)]
-    if len(known) == 0:
-        return None
-    return angle_between_views_deg(camera_a, camera_b, known.mean(axis=0))
+def _covisibility(
+    crop_a: CropFacts, crop_b: CropFacts, view_angle_deg: float | None, config: ScoreConfig
+) -> float:
+    if crop_a.seen_surface is not None and crop_b.seen_surface is not None:
+        num_joints = len(crop_a.keypoints_px)
+        shared = shared_surface(crop_a.seen_surface, crop_b.seen_surface, num_joints)
+        if shared is not None:
+            return shared
+    return shared_cylinder(
+        crop_a.keypoints_px,
+        crop_b.keypoints_px,
+        view_angle_deg,
+        min_confidence=config.min_keypoint_confidence,
+    )
+
+
+def _pose_distance(crop_a: CropFacts, crop_b: CropFacts, config: ScoreConfig) -> float | None:
+    distance = None
+    if crop_a.view == crop_b.view:
+        distance = pose_distance(
+            crop_a.keypoints_px,
+            crop_b.keypoints_px,
+            min_confidence=config.min_keypoint_confidence,
+            min_joints=config.min_common_keypoints,
+        )
+    if distance is None and crop_a.joints_world is not None and crop_b.joints_world is not None:
+        distance = pose_distance_world(
+            crop_a.joints_world, crop_b.joints_world, min_joints=config.min_common_keypoints
+        )
+    return distance
+
+
+def _worse(share_a: float | None, share_b: float | None) -> float | None:
+    known = [share for share in (share_a, share_b) if share is not None]
+    return max(known) if known else None

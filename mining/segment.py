@@ -10,18 +10,20 @@ import itertools
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from catalog.ids import content_id
 from catalog.parts import Row, crops_file
 from mining.crop import Crop, CropConfig, cut, reject_person
 from mining.decoding.readers import Readers
-from mining.detect import Detector
-from mining.sources.base import BrokenOffError, Detection, Frame
+from mining.detecting.look import Found, Looker
+from mining.sources.base import BrokenOffError, Detection, Frame, PartGroup
 from mining.stage import Outcome, Tally, WorkUnit
+from mining.sync import first_s, own_times
 
-VERSION = 1  # raise it when the rows or bytes of this stage change for the same input
+VERSION = 2  # raise it when the rows or bytes of this stage change for the same input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,8 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A time window of a capture: its index, the moments to look at, and the rows of its views.
+    """A time window of a capture: its index, the moments to look at, the rows of its views, and
+    what every frame comes `annotated` with.
 
     `previous_s` is the last moment of the segment before: where a video has fewer frames than there
     are moments, the frame of that moment may be nearest to the first ones here too.
@@ -51,9 +54,15 @@ class Segment:
     times_s: tuple[float, ...]
     previous_s: float | None
     views: tuple[Row, ...]
+    annotated: tuple[PartGroup, ...] = ()
 
 
-def plan_segments(duration_s: float, views: Sequence[Row], config: SampleConfig) -> list[Segment]:
+def plan_segments(
+    duration_s: float,
+    views: Sequence[Row],
+    config: SampleConfig,
+    annotated: tuple[PartGroup, ...] = (),
+) -> list[Segment]:
     """Divide a capture into segments.
 
     Moments are multiples of 1 / fps, so they do not depend on `segment_s`.
@@ -64,6 +73,7 @@ def plan_segments(duration_s: float, views: Sequence[Row], config: SampleConfig)
         Segment(
             index=index,
             views=tuple(views),
+            annotated=annotated,
             previous_s=(first - 1) / config.fps if first else None,
             times_s=tuple(
                 k / config.fps for k in range(first, min(first + per_segment, num_moments))
@@ -73,9 +83,7 @@ def plan_segments(duration_s: float, views: Sequence[Row], config: SampleConfig)
     ]
 
 
-def mine_segment(
-    unit: WorkUnit, readers: Readers, detector: Detector, config: CropConfig
-) -> Outcome:
+def mine_segment(unit: WorkUnit, readers: Readers, looker: Looker, config: CropConfig) -> Outcome:
     """Look at one Segment (`payload`); gives rows of `detections` and a tar of their crops."""
     segment: Segment = unit.payload
     outcome = Outcome(seconds={"decode": 0.0, "detect": 0.0, "crop": 0.0})
@@ -83,32 +91,36 @@ def mine_segment(
     people = Tally(outcome, unit, "detect", "people")
     tar = CropTar()
     for view in segment.views:
+        size_px = (view["width_px"], view["height_px"])
         for frame in _decode(view, segment, readers, frames, outcome.seconds):
             started = time.perf_counter()
-            found, source = _people(frame, detector)
+            judge = partial(reject_person, width_px=size_px[0], height_px=size_px[1], config=config)
+            found = looker.look(frame, segment.annotated, judge)
             detected = time.perf_counter()
-            people.take(len(found))
-            for rank, person in enumerate(found):
-                detection_id = content_id(view["view_id"], frame.index, rank)
-                if problem := reject_person(person, view["width_px"], view["height_px"], config):
-                    people.reject(detection_id, *problem)
-                    continue
-                crop = cut(frame.image, person, config)
-                offset = tar.add(f"{detection_id}.jpg", crop.jpeg)
-                people.keep()
+            place = {
+                "capture_id": unit.name.scope,
+                "view_id": view["view_id"],
+                "segment": segment.index,
+                "frame_index": frame.index,
+                "time_s": frame.time_s,
+            }
+            for entry in _entries(found, place, size_px, config, people):
+                others = [  # that may hide it; a hand's own body is not one of them
+                    body
+                    for place_of_body, body in enumerate(found.bodies)
+                    if body is not entry.person and place_of_body != entry.person.body
+                ]
+                crop = cut(frame.image, entry.person, others, config)
                 outcome.rows["detections"].append(
                     {
-                        "detection_id": detection_id,
-                        "capture_id": unit.name.scope,
-                        "view_id": view["view_id"],
-                        "segment": segment.index,
-                        "frame_index": frame.index,
-                        "time_s": frame.time_s,
-                        "source": source,
+                        **place,
+                        "detection_id": entry.detection_id,
+                        "body_detection_id": entry.body_detection_id,
+                        "source": entry.source,
                         "file": crops_file(unit.name),
-                        "offset": offset,
+                        "offset": tar.add(f"{entry.detection_id}.jpg", crop.jpeg),
                         "length": len(crop.jpeg),
-                        **_person_columns(person),
+                        **_person_columns(entry.person),
                         **_crop_columns(crop),
                     }
                 )
@@ -118,6 +130,52 @@ def mine_segment(
     people.close()
     outcome.crops_tar = tar.close() if outcome.rows["detections"] else None
     return outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A body or hand good enough to crop."""
+
+    person: Detection
+    detection_id: str
+    body_detection_id: str | None
+    source: str
+
+
+def _entries(
+    found: Found, place: Row, size_px: tuple[int, int], config: CropConfig, tally: Tally
+) -> list[_Entry]:
+    """What of a frame is good enough to crop; the rest is counted and rejected with its reason."""
+    view_id, index = place["view_id"], place["frame_index"]
+    ids = [content_id(view_id, index, rank) for rank in range(len(found.bodies))]
+    entries = []
+    for group, detections in (("body", found.bodies), ("hands", found.hands)):
+        source = "given" if group in found.given else "detected"
+        tally.take(len(detections))
+        for rank, person in enumerate(detections):
+            if group == "body":
+                detection_id, body_id = ids[rank], None
+                problem = found.body_problems[rank]
+            else:
+                detection_id = content_id(view_id, index, "hand", rank)
+                body_is_kept = person.body is not None and found.body_problems[person.body] is None
+                body_id = ids[person.body] if body_is_kept and person.body is not None else None
+                problem = reject_person(person, *size_px, config)
+            if problem:
+                tally.reject(detection_id, *problem)
+                continue
+            tally.keep()
+            entries.append(
+                _Entry(
+                    person=person, detection_id=detection_id, body_detection_id=body_id,
+                    source=source,
+                )
+            )  # fmt: skip
+    tally.take(len(found.hand_rejects))
+    for reject in found.hand_rejects:
+        hand_id = content_id(view_id, index, reject.body, reject.part)
+        tally.reject(hand_id, reject.reason, reject.detail)
+    return entries
 
 
 class CropTar:
@@ -149,41 +207,40 @@ class CropTar:
 def _decode(
     view: Row, segment: Segment, readers: Readers, frames: Tally, seconds: dict[str, float]
 ) -> Iterator[Frame]:
-    """Yield a view's frames; where they break off, the rest is one row of `failures`.
+    """Yield a view's frames, with their times on the capture's clock; where they break off, the
+    rest is one row of `failures`. At moments when the view was not filming, nothing is lost.
 
     The frame of `previous_s` is asked for too and left to the segment before: readers give each
     frame once, so the moments here that it is nearest to give no second one.
     """
     decoded = 0
-    before = () if segment.previous_s is None else (segment.previous_s,)
+    times_s = own_times(view, segment.times_s)
+    if not times_s:
+        return
+    before = [] if segment.previous_s is None else own_times(view, [segment.previous_s])
     started = time.perf_counter()
     try:
         reader = readers[view["reader"]]
-        wanted = reader.frames(view["uri"], (*before, *segment.times_s))
+        wanted = reader.frames(view["uri"], (*before, *times_s))
         for frame in itertools.islice(wanted, len(before), None):
             seconds["decode"] += time.perf_counter() - started
             decoded += 1
             frames.take(1)
             frames.keep()
-            yield frame
+            yield replace(frame, time_s=frame.time_s + first_s(view))
             started = time.perf_counter()
     except ValueError as error:
-        left = max(1, len(segment.times_s) - decoded)
+        left = max(1, len(times_s) - decoded)
         num_lost = min(error.num_lost, left) if isinstance(error, BrokenOffError) else left
         frames.take(num_lost)
         frames.fail(view["view_id"], f"view {view['name']}: {error}", count=num_lost)
     seconds["decode"] += time.perf_counter() - started
 
 
-def _people(frame: Frame, detector: Detector) -> tuple[Sequence[Detection], str]:
-    if frame.people is not None:
-        return frame.people, "given"
-    return detector.detect(frame.image), "detected"
-
-
 def _person_columns(person: Detection) -> dict[str, Any]:
     joints = person.joints_world
     return {
+        "part": person.part,
         "given_identity": person.identity,
         "person_box_px": person.box_px.tolist(),
         "keypoints_px": person.keypoints_px.ravel().tolist(),
@@ -196,6 +253,9 @@ def _crop_columns(crop: Crop) -> dict[str, Any]:
     return {
         "box_px": list(crop.box_px),
         "sharpness": crop.sharpness,
+        "truncation": crop.truncation,
+        "occlusion": crop.occlusion,
+        "appearance": crop.appearance,
         "phash": crop.phash,
         "foreground": crop.foreground.tobytes(),
         "foreground_source": crop.foreground_source,

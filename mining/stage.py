@@ -59,8 +59,8 @@ class Tally:
         """Count things that go on."""
         self.kept += count
 
-    def reject(self, id: str, reason: str, detail: str) -> None:
-        """Drop one thing on purpose."""
+    def reject(self, id: str, reason: str, detail: str, detection_id: str | None = None) -> None:
+        """Drop one thing on purpose; `detection_id` names the crop that shows it."""
         self.rejected += 1
         self.outcome.rows["rejects"].append(
             {
@@ -69,6 +69,7 @@ class Tally:
                 "id": id,
                 "reason": reason,
                 "detail": detail,
+                "detection_id": detection_id,
             }
         )
 

@@ -11,7 +11,7 @@ from catalog.names import dataset_name
 from catalog.progress import show_progress
 from catalog.query import select
 from catalog.report import print_rows
-from shards.build import build_shards
+from shards.build import build_shards, part_groups
 from shards.format import read_index
 from shards.plan import DEFAULT_WHERE, ShardsConfig
 
@@ -24,19 +24,26 @@ def run_build(arguments: argparse.Namespace) -> int:
     """Build a shard set and print what it holds."""
     config = override(ShardsConfig(), arguments.set)
     dataset = dataset_name(arguments.dataset) if arguments.dataset else None
-    where = arguments.where
-    report = build_shards(arguments.root, dataset, arguments.out, where, config, watch)
-    print_rows(report.rows, arguments.format)
-    if report.skipped:
-        print(f"nothing to do: this plan is already written in {report.url}", file=sys.stderr)
-    else:
-        print(f"written to {report.url}", file=sys.stderr)
-    if report.num_failed:
-        print(
-            f"{report.num_failed} pairs could not be written; the reasons: "
-            f"python -m catalog sql \"SELECT * FROM failures WHERE stage = 'shards'\"",
-            file=sys.stderr,
+    if arguments.part == "each" and arguments.out:
+        raise ValueError("--part each writes a set for each part: leave --out away, or name a part")
+    groups = [arguments.part]
+    if arguments.part == "each":
+        groups = list(part_groups(arguments.root, dataset))
+    for group in groups:
+        report = build_shards(
+            arguments.root, dataset, arguments.out, arguments.where, config, watch, group
         )
+        print_rows(report.rows, arguments.format)
+        if report.skipped:
+            print(f"nothing to do: this plan is already written in {report.url}", file=sys.stderr)
+        else:
+            print(f"written to {report.url}", file=sys.stderr)
+        if report.num_failed:
+            print(
+                f"{report.num_failed} pairs could not be written; the reasons: "
+                f"python -m catalog sql \"SELECT * FROM failures WHERE stage = 'shards'\"",
+                file=sys.stderr,
+            )
     return 0
 
 
@@ -109,6 +116,12 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m shards build --dataset demo --where \"kind = 'cross_view' AND score > 0.3\"",
     )
     build.add_argument("--dataset", metavar="NAME", help="name or path (default: all datasets)")
+    build.add_argument(
+        "--part",
+        choices=["body", "hands", "each"],
+        help="bodies, hands (to ROOT/shards/<dataset>-hands), or a set for each; default: all "
+        "parts in one set",
+    )
     build.add_argument(
         "--out", metavar="URL", help="folder to write to (default: ROOT/shards/<dataset or all>)"
     )

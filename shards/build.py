@@ -11,17 +11,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from catalog import storage
 from catalog.config import to_dict
-from catalog.query import connect
+from catalog.query import connect, select
 from shards import record
 from shards.format import INDEX_NAME, SPLITS, ShardEntry, ShardIndex, read_index
 from shards.plan import Plan, ShardsConfig, make_plan
 from shards.tars import WrittenTar, write_tars
 
 TAR_NAME = re.compile(r"(train|val)-[0-9a-f]{8}-\d{6}\.tar")  # as `Plan.shards` names them
+
+PartGroup = Literal["body", "hands"]  # one model is trained for bodies, one for hands
+PART_CONDITIONS: dict[PartGroup, str] = {"body": "part = 'body'", "hands": "part <> 'body'"}
+PARTS_THERE = """
+    SELECT DISTINCT CASE part WHEN 'body' THEN 'body' ELSE 'hands' END AS part_group FROM pairs
+    WHERE $dataset IS NULL OR dataset = $dataset ORDER BY part_group"""
 
 Item = Any
 Watch = Callable[[Iterable[Item], int], Iterable[Item]]
@@ -62,14 +68,20 @@ def build_shards(
     where: str,
     config: ShardsConfig,
     watch: Watch = lambda items, total: items,
+    part: PartGroup | None = None,
 ) -> BuildReport:
-    """Write the pairs of `dataset` (None: of all) that fulfil the SQL condition `where` as shards.
+    """Write the pairs of `dataset` (None: of all) that fulfil the SQL condition `where` as shards,
+    those of one `part` or of all.
 
-    They go to the folder `out`, by default `ROOT/shards/<dataset or all>`, and replace what an
-    earlier plan wrote there. `watch` is given the stream of finished tars and their number.
-    Raises ValueError when there is nothing to write or the plan is refused; see `make_plan`.
+    They go to the folder `out`, by default `ROOT/shards/<dataset or all>`, with `-hands` for hands,
+    and replace what an earlier plan wrote there. `watch` is given the stream of finished tars and
+    their number. Raises ValueError when there is nothing to write or the plan is refused; see
+    `make_plan`.
     """
     root, name = storage.absolute(root), dataset or "all"
+    if part is not None:
+        where = f"({where}) AND {PART_CONDITIONS[part]}"
+        name += "-hands" if part == "hands" else ""
     url = storage.absolute(out).rstrip("/") if out else record.default_url(root, name)
     started, clock = datetime.now(UTC), time.perf_counter()
     with connect(root) as connection:
@@ -93,6 +105,12 @@ def build_shards(
         num_failed=index.num_failed,
         skipped=skipped,
     )
+
+
+def part_groups(root: str, dataset: str | None) -> list[PartGroup]:
+    """The groups of parts that a dataset (None: any) has pairs of, bodies where it has none."""
+    rows = select(root, PARTS_THERE, {"dataset": dataset}).to_pylist()
+    return [row["part_group"] for row in rows] or ["body"]
 
 
 def _earlier_index(url: str) -> ShardIndex | None:

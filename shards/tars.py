@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from catalog import storage
+from catalog.images import Place, read_jpegs
 from catalog.parts import Row
 from catalog.query import select_from
 from shards.format import ShardEntry, ShardIndex, sample_json
-from shards.images import Place, read_jpegs
 from shards.plan import PAIR_COLUMNS, Plan, PlannedShard
 from shards.read import iterate_tar
 

@@ -3,12 +3,14 @@ would detect.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.associate import Track
 from mining.geometry.cameras import Camera
+from mining.geometry.fits import Track
 
 Array = NDArray[np.float64]
 
@@ -106,6 +108,16 @@ def ring_of_cameras(
     return cameras
 
 
+def turned(camera: Camera, angle_deg: float, generator: np.random.Generator) -> Camera:
+    """The camera turned by an angle about a random axis, and moved by a few centimetres."""
+    axis = generator.normal(size=3)
+    turn, _ = cv2.Rodrigues(np.radians(angle_deg) * axis / np.linalg.norm(axis))
+    world_from_cam = camera.world_from_cam.copy()
+    world_from_cam[:3, :3] = turn @ world_from_cam[:3, :3]
+    world_from_cam[:3, 3] += generator.normal(0, 0.02, 3)
+    return replace(camera, world_from_cam=world_from_cam)
+
+
 def detect(
     camera: Camera,
     joints_world: Array,
@@ -113,7 +125,7 @@ def detect(
     noise_px: float = 2.0,
     missing: float = 0.0,
 ) -> Array:
-    """Keypoints (T, 17, 3) as a detector would see them: pixel noise, and a share of joints not
+    """Keypoints (T, K, 3) as a detector would see them: pixel noise, and a share of joints not
     seen.
     """
     pixels = camera.project(joints_world.reshape(-1, 3)).reshape(*joints_world.shape[:2], 2)

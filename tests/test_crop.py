@@ -33,7 +33,7 @@ def test_the_crop_is_a_square_around_the_person() -> None:
 def test_the_crop_shows_what_lies_in_its_square_in_the_right_colours() -> None:
     image = np.zeros((300, 300, 3), np.uint8)
     image[50:250, 100:140] = (200, 30, 10)
-    crop = cut(image, person((100, 50, 140, 250)), CropConfig())
+    crop = cut(image, person((100, 50, 140, 250)), [], CropConfig())
     pixels = np.asarray(Image.open(io.BytesIO(crop.jpeg)))
     assert pixels.shape == (256, 256, 3)
     assert pixels[128, 128].tolist() == pytest.approx((200, 30, 10), abs=12)
@@ -70,6 +70,36 @@ def test_a_person_without_keypoints_is_rejected() -> None:
         "few_keypoints",
         "5 seen, at least 8 wanted",
     )
+
+
+def hand(box: tuple[float, float, float, float], num_seen: int = 21) -> Detection:
+    """A hand whose keypoints lie on the middle line of the box, the last ones not seen."""
+    x0, y0, x1, y1 = box
+    keypoints = np.zeros((21, 3), np.float32)
+    keypoints[:, 0] = (x0 + x1) / 2
+    keypoints[:, 1] = np.linspace(y0, y1, 21)
+    keypoints[:num_seen, 2] = 0.9
+    return Detection(
+        box_px=np.array(box, np.float32), keypoints_px=keypoints, score=0.9, part="left_hand"
+    )
+
+
+def test_hands_have_bounds_and_margins_of_their_own() -> None:
+    config = CropConfig(min_hand_px=32, hand_margin=1.5, min_hand_keypoints=10)
+    assert reject_person(hand((100, 100, 120, 140)), 300, 300, config) is None
+    found = reject_person(hand((100, 100, 120, 130)), 300, 300, config)
+    assert found == ("small", "30 px, at least 32 wanted")
+    found = reject_person(hand((100, 100, 120, 140), num_seen=9), 300, 300, config)
+    assert found == ("few_keypoints", "9 seen, at least 10 wanted")
+    left, _, right, _ = square_box(hand((100, 100, 120, 140)), config)
+    assert right - left == 60
+
+
+def test_a_crop_of_a_hand_is_measured_too() -> None:
+    image = np.full((300, 300, 3), (210, 150, 120), np.uint8)
+    crop = cut(image, hand((100, 100, 140, 180)), [person((0, 0, 60, 200))], CropConfig())
+    assert crop.truncation == 0 and crop.occlusion == 0
+    assert sum(crop.appearance) == pytest.approx(1, abs=0.01) and len(crop.appearance) == 19
 
 
 def test_the_foreground_of_a_mask_is_the_share_of_each_cell() -> None:

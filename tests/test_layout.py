@@ -17,7 +17,8 @@ ALLOWED = {
 }
 ONE_HOME = {
     "ray": "mining/executor.py",
-    "ultralytics": "mining/detect.py",
+    "ultralytics": "mining/detecting/yolo.py",
+    "ai_edge_litert": "mining/detecting/hand_model.py",
     "decord": "mining/decoding/decoders.py",
     "duckdb": "catalog/query.py",
 }

@@ -87,7 +87,8 @@ def test_the_truth_of_synthetic_people_is_in_the_catalog(mined: Path) -> None:
     """Exact cameras project the exact joints to the exact keypoints."""
     found = rows(
         mined,
-        """SELECT joints_world, keypoints_px, intrinsics, distortion, world_from_cam
+        """SELECT joints_world, keypoints_px, intrinsics, distortion, world_from_cam, width_px,
+                  height_px
            FROM detections JOIN views USING (view_id)""",
     )
     assert len(found) == 27
@@ -145,11 +146,11 @@ def test_a_second_run_does_no_work_and_changes_nothing(mined: Path) -> None:
     assert contents(mined) == before
 
 
-def test_a_changed_score_pairs_again_but_decodes_nothing(mined: Path, tmp_path: Path) -> None:
+def test_a_changed_score_ranks_anew_but_mines_nothing(mined: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(mined), str(root)], check=True)
     report = mine_synthetic(root, ["score.expression=covisibility"])
-    assert (report.num_done, report.num_skipped) == (3, 6)
+    assert (report.num_done, report.num_skipped) == (0, 9)
     assert rows(root, "SELECT 1 FROM pairs WHERE score <> covisibility") == []
     assert [row for row in check.check(str(root)) if row["broken"]] == []
     mine_synthetic(root)
@@ -352,7 +353,8 @@ def test_a_worker_that_dies_costs_its_unit_alone(tmp_path: Path) -> None:
         "        return iter(())\n"
         "class Source:\n"
         "    def captures(self, spec):\n"
-        "        return Listing(captures=tuple(Capture(name=n, uri=n, annotated=True, views=(\n"
+        "        given = ('body', 'hands')\n"
+        "        return Listing(captures=tuple(Capture(name=n, uri=n, annotated=given, views=(\n"
         "            View(name=n, uri=n, reader='deadly', fingerprint=n),))\n"
         "            for n in ('bad', 'good')))\n"
     )

@@ -2,13 +2,15 @@
 itself.
 """
 
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mining.sources.base import Listing
+from mining.decoding.images import ImageSequenceReader
+from mining.sources.base import DatasetSpec, Listing
 from mining.sources.calibration import read_toml
 from mining.sources.registry import make_source, resolve_dataset
 from tests.videos import write_video
@@ -187,9 +189,130 @@ def test_two_files_of_one_camera_are_named(tmp_path: Path) -> None:
     assert "are of one name" in found.problems[0].error
 
 
-@pytest.mark.parametrize("options", ["image_fps = 0", "image_fps = 'fast'", "licence = 3"])
+@pytest.mark.parametrize(
+    "options",
+    ["image_fps = 0", "image_fps = 'fast'", "licence = 3", "layout = 'heap'", "sync = true"],
+)
 def test_options_of_the_wrong_type_are_said(tmp_path: Path, options: str) -> None:
     write_video(tmp_path / "a.mp4", 4)
     (tmp_path / "my.toml").write_text(f"[options]\n{options}\n")
     with pytest.raises(ValueError, match="must be"):
         listing(tmp_path / "my.toml")
+
+
+def footage_of(folder: Path, capture_file: str | None = "") -> Path:
+    """Two videos and a folder of images, and what a capture file says of them."""
+    (folder / "walk" / "third").mkdir(parents=True)
+    for name in ("left", "right"):
+        write_video(folder / "walk" / f"{name}.mp4", 4)
+    for k in range(3):
+        cv2.imwrite(str(folder / "walk" / "third" / f"{k}.png"), np.zeros((64, 96, 3), np.uint8))
+    if capture_file is not None:
+        (folder / "walk" / "capture.toml").write_text(capture_file)
+    return folder
+
+
+def test_an_empty_capture_file_makes_one_capture_of_its_folder(tmp_path: Path) -> None:
+    found = listing(footage_of(tmp_path))
+    [capture] = found.captures
+    assert (capture.name, capture.sync, found.problems) == ("walk", "given", ())
+    assert [view.name for view in capture.views] == ["left", "right", "third"]
+    assert all(view.camera is None and view.offset_s == 0.0 for view in capture.views)
+
+
+def test_a_capture_file_tells_offsets_times_subject_split_and_licence(tmp_path: Path) -> None:
+    text = (
+        'subject = "anna"\nsplit = "val"\nlicence = "CC0"\n[views.right]\noffset_s = -0.35\n'
+        '[views.third]\noffset_s = 1\ntimes = "third.csv"\n'
+    )
+    folder = footage_of(tmp_path, text)
+    (folder / "walk" / "third.csv").write_text("7.5\n7.6\n9.5\n")
+    found = listing(folder)
+    [capture] = found.captures
+    assert found.problems == ()
+    assert (capture.subject, capture.split, capture.licence) == ("anna", "val", "CC0")
+    assert [view.offset_s for view in capture.views] == [0.0, -0.35, 1]
+    frames = list(ImageSequenceReader().frames(capture.views[2].uri, [0.0, 0.2, 1.9]))
+    assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.1, 2.0])
+    info = ImageSequenceReader().probe(capture.views[2].uri)
+    assert (info.fps, info.num_frames) == (1.0, 3)
+
+
+def test_the_rate_of_a_folder_of_images_is_part_of_what_it_is(tmp_path: Path) -> None:
+    fingerprints = set()
+    for k, text in enumerate(("", "[views.third]\nfps = 25", "[views.third]\nfps = 29.97")):
+        [capture] = listing(footage_of(tmp_path / str(k), text)).captures
+        fingerprints.add(capture.views[2].fingerprint)
+    assert len(fingerprints) == 3
+
+
+@pytest.mark.parametrize("sync", ["given", "estimated", "none"])
+def test_a_capture_file_tells_whether_its_views_share_a_clock(tmp_path: Path, sync: str) -> None:
+    [capture] = listing(footage_of(tmp_path, f'sync = "{sync}"')).captures
+    assert capture.sync == sync
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[views", "not TOML"),
+        ("colour = 3", "unknown key colour; there are: sync, subject, split, licence, views"),
+        ("sync = 'maybe'", "sync must be one of given, estimated, none, got 'maybe'"),
+        ("split = 'test'", "split must be one of train, val"),
+        ("subject = 3", "subject must be text, got 3"),
+        ("views = 3", r"views must be tables \[views.NAME\]"),
+        ("[views]\nleft = 3", "views.left must be a table"),
+        ("[views.left]\noffset = 3", "unknown key views.left.offset; there are: offset_s"),
+        ("[views.left]\noffset_s = 'late'", "views.left.offset_s must be a number, got 'late'"),
+        ("[views.left]\noffset_s = nan", "views.left.offset_s must be a number"),
+        ("[views.middle]\noffset_s = 1.0", "there is no view 'middle', only left, right, third"),
+        ("[views.left]\nfps = 25", "views.left.fps is for folders of images"),
+        ("[views.third]\nfps = 0", "views.third.fps must be above 0"),
+        ("[views.third]\nfps = 5\ntimes = 'a'", "both fps and times"),
+        ("[views.third]\ntimes = '../a'", "must name a file beside capture.toml"),
+        ("[views.third]\ntimes = 'none.csv'", "none.csv, the file of times, cannot be read"),
+        ("[views.third]\ntimes = 'words.csv'", "words.csv must hold one time in seconds a line"),
+        ("[views.third]\ntimes = 'short.csv'", "short.csv holds 2 times for 3 images"),
+        ("[views.third]\ntimes = 'back.csv'", "the times of back.csv do not ascend"),
+        ("sync = 'estimated'\n[views.left]\noffset_s = 1", 'is given, but sync is "estimated"'),
+    ],
+)
+def test_a_wrong_capture_file_is_said_and_costs_only_the_common_clock(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    folder = footage_of(tmp_path, text)
+    for name, lines in (("words", "a\nb\nc"), ("short", "0\n1"), ("back", "0\n2\n1")):
+        (folder / "walk" / f"{name}.csv").write_text(lines)
+    write_video(folder / "other.mp4", 4)
+    found = listing(folder)
+    [problem] = found.problems
+    assert problem.unit == "walk" and re.search(says, problem.error)
+    captures = {capture.name: capture for capture in found.captures}
+    assert captures["walk"].sync == "none" and len(captures["walk"].views) == 3
+    assert captures["other"].sync == "given"
+
+
+def test_a_dataset_can_say_that_videos_of_a_folder_are_views(tmp_path: Path) -> None:
+    for name in ("monday/left.mp4", "monday/right.mp4", "tuesday/left.mp4", "tuesday/right.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_video(tmp_path / name, 4)
+    (tmp_path / "my.toml").write_text('[options]\nlayout = "views"\nsync = "estimated"\n')
+    found = listing(tmp_path / "my.toml")
+    assert {capture.name: [view.name for view in capture.views] for capture in found.captures} == {
+        "monday": ["left", "right"],
+        "tuesday": ["left", "right"],
+    }
+    assert {capture.sync for capture in found.captures} == {"estimated"}
+
+
+def test_the_demo_without_calibration_is_one_capture_by_a_capture_file(tmp_path: Path) -> None:
+    demo = make_source("demo").captures(DatasetSpec(name="demo", adapter="demo", root="demo"))
+    walk = next(capture for capture in demo.captures if capture.name == "walk")
+    (tmp_path / "walk").mkdir()
+    for view in walk.views:
+        (tmp_path / "walk" / Path(view.uri).name).symlink_to(view.uri)
+    (tmp_path / "walk" / "capture.toml").touch()
+    [capture] = listing(tmp_path).captures
+    assert [view.name for view in capture.views] == [view.name for view in walk.views]
+    assert len(capture.views) == 4 and {view.camera for view in capture.views} == {None}
+    assert capture.sync == "given"

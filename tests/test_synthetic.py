@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from catalog.ids import content_id
 from mining.geometry.cameras import triangulate
 from mining.sources.base import DatasetSpec
 from mining.sources.synthetic import RENDER_VERSION, SyntheticSource
-from mining.synthetic.config import SyntheticConfig
+from mining.synthetic.config import SyntheticConfig, quality_scenes
 from mining.synthetic.poses import ANGLES, LIMITS, mirrored, random_pose
 from mining.synthetic.reader import SyntheticReader, parse_uri, view_uri
 
@@ -54,7 +55,8 @@ def together():
 def every_image(scene):
     for view in range(len(scene.cameras)):
         for time in range(len(scene.times_s)):
-            yield view, time, *scene.render(view, time)
+            image, people = scene.render(view, time)
+            yield view, time, image, [person for person in people if person.part == "body"]
 
 
 def digest(config):
@@ -255,7 +257,7 @@ def test_random_poses_stay_within_limits_and_mirror_back():
 
 def test_a_uri_holds_everything_its_reader_needs(alone):
     uri = view_uri(ALONE, 2, 1)
-    assert parse_uri(uri) == (ALONE, 2, 1, True)
+    assert parse_uri(uri) == (ALONE, 2, 1, ("body", "hands"))
     narrow = SyntheticConfig(min_spread_deg=5, max_spread_deg=10, min_fill=0.2, max_fill=0.3)
     assert parse_uri(view_uri(narrow, 0, 0))[0] == narrow
     info = SyntheticReader().probe(uri)
@@ -268,8 +270,19 @@ def test_a_uri_holds_everything_its_reader_needs(alone):
 
 
 def test_frames_have_no_people_when_they_are_to_be_detected():
-    uri = view_uri(ALONE, 0, 0, annotated=False)
+    uri = view_uri(ALONE, 0, 0, annotated=())
     assert next(SyntheticReader().frames(uri, [0.0])).people is None
+
+
+def test_frames_carry_the_annotations_that_are_wanted():
+    def parts(*annotated):
+        [frame] = SyntheticReader().frames(view_uri(ALONE, 0, 0, annotated), [0.0])
+        return [(one.part, one.body, one.identity is not None) for one in frame.people]
+
+    everything = parts("body", "hands")
+    assert everything[0] == ("body", None, True) and ("left_hand", 0, True) in everything
+    assert parts("body") == [("body", None, True)]
+    assert parts("hands") == [(part, None, False) for part, _, _ in everything[1:]]
 
 
 @pytest.mark.parametrize(
@@ -282,6 +295,7 @@ def test_frames_have_no_people_when_they_are_to_be_detected():
         view_uri(ALONE, 0, 0).replace('"fps"', '"pace"'),
         view_uri(ALONE, 0, 3),
         view_uri(ALONE, -1, 0),
+        view_uri(ALONE, 0, 0, ("hands", "body")),
     ],
 )
 def test_a_uri_that_says_nothing_is_refused_in_one_sentence(uri):
@@ -307,7 +321,24 @@ def test_the_source_lists_views_with_the_cameras_of_the_scene(alone):
         assert np.array_equal(view.camera.world_from_cam, camera.world_from_cam)
     without = listed(annotations="none", **options)[2].views[0]
     assert without.fingerprint != capture.views[0].fingerprint
-    assert parse_uri(without.uri)[3] is False
+    assert parse_uri(without.uri)[3] == ()
+    assert without.camera is not None
+    assert listed(calibration="none", **options)[2].views[0].camera is None
+    groups = {listed(annotations=kind, **options)[0].annotated for kind in ("given", "body")}
+    assert groups == {("body", "hands"), ("body",)}
+
+
+def test_named_scenes_are_what_the_other_options_change():
+    [capture] = listed(num_captures=1, scenes="quality", num_frames=5)
+    assert len(capture.views) == 6
+    assert parse_uri(capture.views[0].uri)[0] == replace(quality_scenes(), num_frames=5)
+
+
+def test_offsets_are_told_only_when_the_clocks_are():
+    options = {"num_captures": 1, "scenes": "quality", "clock": "skewed"}
+    [given], [withheld] = listed(**options), listed(**options, sync="estimated")
+    assert given.sync == "given" and max(view.offset_s for view in given.views) > 0.05
+    assert withheld.sync == "estimated" and {view.offset_s for view in withheld.views} == {0.0}
 
 
 @pytest.mark.parametrize(
@@ -315,12 +346,14 @@ def test_the_source_lists_views_with_the_cameras_of_the_scene(alone):
     [
         (
             {"captures": 3},
-            "unknown option captures; there are: num_captures, annotations, .*num_views",
+            "unknown option captures; there are: num_captures, scenes, annotations, .*num_views",
         ),
         ({"num_views": 0}, "num_views must be at least 1, got 0"),
-        ({"motion": "fast"}, "expected one of random, smooth"),
+        ({"motion": "fast"}, "expected one of random, smooth, crossing"),
+        ({"num_captures": 0}, "num_captures must be at least 1, got 0"),
+        ({"clock": "skewed"}, "clock=skewed needs a motion"),
         ({"min_fill": 2}, "min_fill must be more than 0 and at most max_fill"),
-        ({"annotations": "some"}, "annotations must be given or none, got 'some'"),
+        ({"annotations": "some"}, "annotations=some: expected one of given, body, hands, none"),
     ],
 )
 def test_the_source_refuses_options_it_does_not_have(options, message):

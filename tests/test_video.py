@@ -11,10 +11,22 @@ import av
 import numpy as np
 import pytest
 
-from mining.decoding.decoders import nearest, probe_video
+import mining.decoding.decoders as decoders_module
+from mining.decoding.decoders import PyAVDecoder, nearest
 from mining.decoding.images import ImageSequenceReader, image_sequence_uri
+from mining.decoding.timeline import read_timeline
 from mining.decoding.video import DecodeConfig, VideoReader
-from tests.videos import grey_of, write_video
+from mining.sources.base import ViewInfo
+from tests.videos import cut_with_edit_list, grey_of, number_of, write_video
+
+GENERATOR = np.random.default_rng(3)
+UNEVEN_S = np.cumsum(GENERATOR.uniform(0.01, 0.08, 100)) + 1.5  # the first pts is not 0
+DROPPED_S = np.delete(np.arange(110) / 30, [5, 20, 21, 22, 23, 24, 25, 40, 77, 78])
+OPEN_GROUPS = {"x264-params": "open-gop=1:bframes=3:keyint=12:scenecut=0"}
+
+
+def info_of(path: Path) -> ViewInfo:
+    return VideoReader(DecodeConfig()).probe(str(path))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +78,7 @@ def test_a_video_cut_short_gives_its_frames_and_then_says_where_it_ends(tmp_path
 
 
 def test_probe_reads_size_rate_and_length(video: Path) -> None:
-    info = probe_video(str(video))
+    info = info_of(video)
     assert (info.width_px, info.height_px, info.fps, info.num_frames) == (96, 64, 20.0, 40)
     assert info.duration_s == pytest.approx(2.0)
 
@@ -76,7 +88,7 @@ def test_what_is_no_video_is_said_in_one_sentence(tmp_path: Path, content: bytes
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"broken\.mp4 is not a video that can be read"):
-        probe_video(str(path))
+        info_of(path)
     with pytest.raises(ValueError, match=r"broken\.mp4 broke 2 frames before the end"):
         list(VideoReader(DecodeConfig()).frames(str(path), [0.0, 1.0]))
 
@@ -142,7 +154,7 @@ def test_a_phone_held_sideways_gives_upright_frames_by_both_decoders(
     for decoder in ("decord", "pyav"):
         reader = VideoReader(DecodeConfig(decoders=(decoder,)))
         images[decoder] = next(iter(reader.frames(str(turned), [0.0]))).image
-    info = probe_video(str(turned))
+    info = info_of(turned)
     assert images["pyav"].shape == (info.height_px, info.width_px, 3)
     assert images["decord"].shape == images["pyav"].shape
     assert np.abs(images["decord"].astype(int) - images["pyav"]).mean() < 3
@@ -162,4 +174,107 @@ def test_a_video_that_tells_no_length_is_counted(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    assert probe_video(str(tmp_path / "live.webm")).num_frames == 60
+    assert info_of(tmp_path / "live.webm").num_frames == 60
+
+
+@pytest.mark.parametrize("decoders", [("decord",), ("pyav",)])
+@pytest.mark.parametrize(
+    ("name", "times_s", "codec", "options"),
+    [
+        ("uneven.mp4", UNEVEN_S, "libx264", {"bf": "2"}),
+        ("uneven.mkv", UNEVEN_S, "libx264", {"bf": "2"}),
+        ("uneven.webm", UNEVEN_S, "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),
+        ("dropped.mp4", DROPPED_S, "libx264", {"bf": "2"}),
+        ("dropped.ts", DROPPED_S, "libx264", {"bf": "2"}),
+        ("open.mp4", DROPPED_S, "libx264", OPEN_GROUPS),
+        ("old.avi", None, "mpeg4", {"bf": "2"}),
+        ("newer.avi", None, "libx264", {"bf": "2"}),
+        ("still.avi", None, "mjpeg", {}),
+        ("disc.mpg", None, "mpeg2video", {"bf": "2"}),
+    ],
+)
+def test_frames_are_those_shown_nearest_in_files_of_every_kind(
+    tmp_path: Path,
+    name: str,
+    times_s: np.ndarray | None,
+    codec: str,
+    options: dict[str, str],
+    decoders: tuple[str, ...],
+) -> None:
+    path = write_video(tmp_path / name, 100, 30, codec, times_s=times_s, options=options)
+    shown_s = np.arange(100) / 30 if times_s is None else times_s - times_s[0]
+    reader = VideoReader(DecodeConfig(decoders=decoders))
+    info = reader.probe(str(path))
+    assert info.num_frames == len(shown_s)
+    assert info.duration_s == pytest.approx(shown_s[-1], abs=0.1)
+    for first_s, step_s in ((0.0, 0.02), (0.0, 0.1), (1.31, 0.25), (2.91, 0.05)):
+        asked_s = np.arange(first_s, shown_s[-1], step_s)
+        try:
+            frames = list(reader.frames(str(path), asked_s.tolist()))
+        except ValueError as error:
+            assert decoders == ("decord",) and "it numbers frames" in str(error)
+            return  # decord must say that it cannot, and never give another frame
+        plain = [int(np.argmin(np.abs(shown_s - t))) for t in asked_s]
+        if name.startswith("uneven") or times_s is None:  # no time asked is as near to two frames
+            assert [frame.index for frame in frames] == list(dict.fromkeys(plain))
+        assert [number_of(frame.image) for frame in frames] == [frame.index for frame in frames]
+        for frame in frames:
+            assert frame.time_s == pytest.approx(shown_s[frame.index], abs=1.1e-3)
+
+
+@pytest.mark.parametrize("decoders", [("pyav",), ("decord", "pyav")])
+def test_frames_that_an_edit_list_cuts_off_are_not_there(
+    tmp_path: Path, decoders: tuple[str, ...]
+) -> None:
+    whole = write_video(tmp_path / "whole.mp4", 60, 30, options={"bf": "2"})
+    cut = cut_with_edit_list(whole, tmp_path / "cut.mp4", cut_s=0.3)
+    reader = VideoReader(DecodeConfig(decoders=decoders))
+    assert reader.probe(str(cut)).num_frames == 51
+    frames = list(reader.frames(str(cut), [0.0, 0.5, 1.0]))
+    assert [number_of(frame.image) - 9 for frame in frames] == [0, 15, 30]
+    assert [frame.index for frame in frames] == [0, 15, 30]
+
+
+def test_the_rate_of_a_video_with_dropped_frames_is_its_mean(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "dropped.mkv", times_s=DROPPED_S)
+    info = info_of(path)
+    assert info.fps == pytest.approx(99 / DROPPED_S[-1], rel=1e-3)
+    assert info.num_frames == 100
+
+
+def test_decoding_begins_at_the_keyframe_before_what_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "long.mp4", 240, 30, options={"bf": "2"})
+    decoded = []
+    decode = decoders_module._decode_past_damage
+
+    def counting(container):
+        for frame in decode(container):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(decoders_module, "_decode_past_damage", counting)
+    timeline = read_timeline(str(path))
+    [frame] = PyAVDecoder().frames(str(path), timeline, [7.0])
+    assert (frame.index, number_of(frame.image)) == (210, 210)
+    assert len(decoded) <= 16, "a group has 12 frames"
+
+
+def test_a_damaged_keyframe_costs_its_group_and_moves_no_other_frame(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "damaged.mkv", 96, 30, options={"bf": "0"})
+    timeline = read_timeline(str(path))
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        position, size = packets[36].pos, packets[36].size
+    assert timeline.is_key[36] and position
+    data = bytearray(path.read_bytes())
+    start = data.index(bytes(packets[36])[:64], position)
+    data[start + 4 : start + size] = bytes(size - 4)
+    path.write_bytes(data)
+    frames = list(VideoReader(DecodeConfig(decoders=("pyav",))).frames(str(path), [0.5, 2.0, 3.0]))
+    assert [(frame.index, number_of(frame.image)) for frame in frames] == [
+        (15, 15),
+        (60, 60),
+        (90, 90),
+    ]

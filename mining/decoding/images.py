@@ -1,4 +1,6 @@
-"""Reads a folder of still images as one view: names in natural order, a fixed frame rate."""
+"""Reads a folder of still images as one view: names in natural order, at a fixed frame rate or at
+times that a file tells.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,12 +14,34 @@ from catalog import storage
 from mining.decoding.decoders import nearest
 from mining.sources.base import Frame, ViewInfo
 
+DEFAULT_FPS = 30.0  # of folders of images that say nothing
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def image_sequence_uri(folder: str, fps: float) -> str:
-    """The uri of a folder of images shown at `fps` frames per second."""
-    return f"{folder}?{urlencode({'fps': fps})}"
+def image_sequence_uri(folder: str, fps: float, times_file: str | None = None) -> str:
+    """The uri of a folder of images taken at `fps` frames per second, or at the times of a file."""
+    return f"{folder}?{urlencode({'fps': fps} if times_file is None else {'times': times_file})}"
+
+
+def read_times(times_file: str, num_images: int) -> NDArray[np.float64]:
+    """Read a file with the time of each image in seconds, one a line: times since the first (N,).
+
+    Raises ValueError, in one sentence, for a line that is no number, for times that do not ascend,
+    and where there are not as many as images.
+    """
+    name = times_file.rsplit("/", 1)[-1]
+    try:
+        lines = storage.read_text(times_file).split()
+        times_s = np.array([float(line) for line in lines])
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{name}, the file of times, cannot be read") from None
+    except ValueError as error:
+        raise ValueError(f"{name} must hold one time in seconds a line: {error}") from None
+    if len(times_s) != num_images:
+        raise ValueError(f"{name} holds {len(times_s)} times for {num_images} images")
+    if not np.isfinite(times_s).all() or (np.diff(times_s) <= 0).any():
+        raise ValueError(f"the times of {name} do not ascend")
+    return times_s - times_s[:1]
 
 
 def list_images(folder: str) -> list[str]:
@@ -36,28 +60,33 @@ class ImageSequenceReader:
 
         Raises ValueError when there is none or it cannot be read.
         """
-        folder, fps = _parse(uri)
-        files = list_images(folder)
+        files, starts_s = _open(uri)
         if not files:
-            raise ValueError(f"{folder} holds no images")
+            raise ValueError(f"{uri.rpartition('?')[0]} holds no images")
         height, width = _read(files[0]).shape[:2]
-        return ViewInfo(width_px=width, height_px=height, fps=fps, num_frames=len(files))
+        fps = (len(files) - 1) / starts_s[-1] if len(files) > 1 else DEFAULT_FPS
+        return ViewInfo(
+            width_px=width, height_px=height, fps=round(float(fps), 9), num_frames=len(files)
+        )
 
     def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
         """Yield the image nearest to each time, each once.
 
         Raises ValueError for one that cannot be read.
         """
-        folder, fps = _parse(uri)
-        files = list_images(folder)
-        starts_s = np.arange(len(files)) / fps
+        files, starts_s = _open(uri)
         for index in dict.fromkeys(nearest(starts_s, times_s).tolist()):
             yield Frame(index=index, time_s=float(starts_s[index]), image=_read(files[index]))
 
 
-def _parse(uri: str) -> tuple[str, float]:
+def _open(uri: str) -> tuple[list[str], NDArray[np.float64]]:
+    """The images of a uri and the time of each (N,), in seconds since the first."""
     folder, _, query = uri.rpartition("?")
-    return folder, float(parse_qs(query)["fps"][0])
+    options = parse_qs(query)
+    files = list_images(folder)
+    if "times" in options:
+        return files, read_times(options["times"][0], len(files))
+    return files, np.arange(len(files)) / float(options["fps"][0])
 
 
 def _read(file: str) -> NDArray[np.uint8]:

@@ -35,10 +35,14 @@ class Readers:
             from mining.synthetic.reader import SyntheticReader
 
             return SyntheticReader()
+        if name == "annotated":
+            from mining.sources.datasets.reader import AnnotatedReader
+
+            return AnnotatedReader(self._config)
         known = {entry.name: entry for entry in entry_points(group="crosspairs.readers")}
         if name not in known:
             raise ValueError(
-                f"unknown reader {name!r}; there are: video, images, synthetic"
+                f"unknown reader {name!r}; there are: video, images, synthetic, annotated"
                 + "".join(f", {other}" for other in known)
             )
         reader: Reader = known[name].load()()

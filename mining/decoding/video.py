@@ -93,10 +93,10 @@ class VideoReader:
                     raise ValueError(f"no frame for {self.config.frame_timeout_s:g} s")
                 if not header or len(data) < num_bytes:
                     raise ValueError("the decoding process died, as when memory runs out")
-                finished = "shape" not in header
+                finished = "shape" not in header and "reading" not in header
                 if "error" in header:
                     raise ValueError(header["error"])
-                if "end" not in header:
+                if "end" not in header and "reading" not in header:
                     yield header, data
         except BrokenPipeError:
             raise ValueError("the decoding process died, as when memory runs out") from None

@@ -5,12 +5,13 @@ It knows nothing of tracks or cameras: a score says how well a set fits, pairs s
 joined at all.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import product
+from itertools import islice, product
 from typing import Protocol
 
 Members = frozenset[int]
+
+MAX_TRIED = 4  # candidates at each step of growth
 
 
 class Scores(Protocol):
@@ -25,6 +26,9 @@ class Scores(Protocol):
 
     def score(self, members: Members) -> float:
         """Score of an allowed set."""
+
+    def num_comparable(self, one: int, members: Members) -> int:
+        """How many of the members can be compared with one that is not among them."""
 
 
 def components(pairs: Iterable[Members]) -> list[Members]:
@@ -42,9 +46,10 @@ def pack(
     """Pick disjoint sets of a component, and list the choices that are nearly as good.
 
     Sets are grown from every pair and picked best first. Then every set that contradicts the picks
-    is forced in turn: where the picks that follow score more in total, they replace the first. What
-    they move contributes to both totals: where that is more than 1 - `margin` of what it
-    contributes to the first, the answer lists what is moved, and that share.
+    is forced in turn, and what it breaks is picked anew; picks that it does not touch stay. Where
+    the picks that follow score more in total, they replace the first. What they move contributes to
+    both totals: where that is more than 1 - `margin` of what it contributes to the first, the
+    answer lists what is moved, and that share.
     """
     pairs = [pair for pair in scores.pairs if pair <= component]
     best = _pick(component, [], pairs, scores)
@@ -52,10 +57,13 @@ def pack(
     while improved:
         improved, close = False, []
         for rival in _rivals(best, pairs, scores, margin):
-            rest = [picked - rival for picked in best]
+            kept = [picked for picked in best if not picked & rival]
+            rest = [picked - rival for picked in best if picked & rival]
             rest = [members for members in rest if len(members) > 1 and scores.score(members) > 0]
+            near = component.difference(*kept)
+            links = [pair for pair in pairs if pair <= near]
             others = [
-                _pick(component, forced, pairs, scores) for forced in ([rival], [rival, *rest])
+                kept + _pick(near, forced, links, scores) for forced in ([rival], [rival, *rest])
             ]
             other = max(others, key=lambda picks: _total(picks, scores))
             moved = _moved(best, other)
@@ -100,15 +108,24 @@ def _grow_all(pairs: Sequence[Members], scores: Scores) -> list[Members]:
 def _grow(seed: Members, pairs: Sequence[Members], scores: Scores) -> Members:
     """Add members to a pair, each time the one that raises the score most, until none does.
 
-    Only those are tried that pair with half of the members or more.
+    Tried are the `MAX_TRIED` with the best pairs, of those that pair with two thirds or more of the
+    members they can be compared with.
     """
     members = seed
     while True:
-        links = Counter(one for pair in pairs if len(pair & members) == 1 for one in pair - members)
-        larger = [
-            members | {one} for one, count in sorted(links.items()) if 2 * count >= len(members)
+        support: dict[int, list[float]] = {}
+        for pair in pairs:
+            if len(pair & members) == 1:
+                (one,) = pair - members
+                support.setdefault(one, []).append(scores.score(pair))
+        linked = [
+            one
+            for one, found in support.items()
+            if 3 * len(found) >= 2 * scores.num_comparable(one, members)
         ]
-        larger = [candidate for candidate in larger if scores.allowed(candidate)]
+        linked.sort(key=lambda one: (-sum(support[one]), one))
+        allowed = (members | {one} for one in linked if scores.allowed(members | {one}))
+        larger = list(islice(allowed, MAX_TRIED))
         best = max(larger, key=scores.score, default=members)
         if scores.score(best) <= scores.score(members):
             return members

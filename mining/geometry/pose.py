@@ -1,25 +1,22 @@
-"""Poses compared: how far two are apart, from where a body is seen, and how much of it two views
-share.
+"""Poses compared: how far two are apart, in the image or in space, whatever their place, size and
+turn.
 
-Keypoints are (17, 3) in COCO order as x, y, confidence; joints are (17, 3) in world coordinates,
-NaN where unknown.
+Keypoints are (K, 3) as x, y, confidence, joints (K, 3) in world coordinates, NaN where unknown: of
+a body (K = 17) or of a hand (21).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.cameras import Camera
-
 Array = NDArray[np.float64]
-
-LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
-TORSO = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 
 
 def seen_keypoints(keypoints_px: Array, min_confidence: float) -> NDArray[np.bool_]:
-    """Which of (17, 3) keypoints were seen: finite, and confidence above the threshold; (17,)."""
-    seen: NDArray[np.bool_] = np.isfinite(keypoints_px).all(axis=1) & (
-        keypoints_px[:, 2] > min_confidence
+    """Which of (..., K, 3) keypoints were seen: finite, and confidence above the threshold; (...,
+    K).
+    """
+    seen: NDArray[np.bool_] = np.isfinite(keypoints_px).all(axis=-1) & (
+        keypoints_px[..., 2] > min_confidence
     )
     return seen
 
@@ -43,79 +40,27 @@ def pose_distance_world(joints_a: Array, joints_b: Array, *, min_joints: int = 8
     return _procrustes(joints_a[both], joints_b[both], min_joints)
 
 
-def torso_axes(joints_world: Array) -> Array | None:
-    """The torso's frame in world coordinates, (3, 3) with unit columns: to the body's left, up its
-    spine, ahead.
+def pose_distances(
+    keypoints_a: Array, keypoints_b: Array, *, min_confidence: float = 0.5, min_joints: int = 8
+) -> Array:
+    """`pose_distance` of N pairs at once: keypoints (N, K, 3) and (N, K, 3) to distances (N,), NaN
+    where it gives None.
 
-    None where a shoulder or hip is unknown, or where they lie too nearly in a line.
+    In the plane the best turn has a closed form: as complex numbers, centred and of unit size, two
+    poses have the distance sqrt(1 - |<a, b>|^2).
     """
-    left_shoulder, right_shoulder, left_hip, right_hip = joints_world[TORSO]
-    up = left_shoulder + right_shoulder - left_hip - right_hip
-    left = left_shoulder + left_hip - right_shoulder - right_hip
-    ahead = np.cross(left, up)
-    size = np.linalg.norm(left) * np.linalg.norm(up)
-    if not np.linalg.norm(ahead) > 0.2 * size:  # NaN too; 0.2 is the sine of 12 degrees
-        return None
-    ahead /= np.linalg.norm(ahead)
-    up /= np.linalg.norm(up)
-    return np.stack([np.cross(up, ahead), up, ahead], axis=1)
-
-
-def view_direction(camera: Camera, joints_world: Array) -> Array | None:
-    """Unit vector (3,) from the torso's centre to the camera in the torso's frame; None where that
-    is unknown.
-    """
-    axes = torso_axes(joints_world)
-    if axes is None:
-        return None
-    to_camera = camera.centre_world - joints_world[TORSO].mean(axis=0)
-    direction: Array = axes.T @ to_camera / np.linalg.norm(to_camera)
-    return direction
-
-
-def body_view_angle_deg(
-    camera_a: Camera, joints_a: Array, camera_b: Camera, joints_b: Array
-) -> float | None:
-    """Angle in degrees, 0 to 180, between the directions from which two cameras see a body, as the
-    body feels them.
-
-    A body that turns by 60 degrees before a camera at rest is seen from 60 degrees further round,
-    just as if the camera had moved. None where either torso is unknown.
-    """
-    direction_a, direction_b = (
-        view_direction(camera_a, joints_a),
-        view_direction(camera_b, joints_b),
-    )
-    if direction_a is None or direction_b is None:
-        return None
-    return float(np.degrees(np.arccos(np.clip(direction_a @ direction_b, -1, 1))))
-
-
-def covisibility(
-    keypoints_a: Array,
-    keypoints_b: Array,
-    view_angle_deg: float | None,
-    *,
-    min_confidence: float = 0.5,
-) -> float:
-    """Estimate the share (0 to 1) of the surface seen by either view that both see.
-
-    The body is taken for an upright cylinder. Each view sees half of it, an arc of 180 degrees;
-    views at an angle a share an arc of 180 - a, and together see 180 + a, so the share is (180 - a)
-    / (180 + a): 1 for the same direction, 1/2 at 60 degrees, 1/3 at 90, 0 from opposite sides. It
-    is multiplied by the intersection over union of the keypoints seen in each, which measures what
-    lies outside the frame or behind things. With an unknown angle that second factor stands alone,
-    and is too high where the body has turned.
-    """
-    seen_a, seen_b = (
-        seen_keypoints(keypoints_a, min_confidence),
-        seen_keypoints(keypoints_b, min_confidence),
-    )
-    union = int((seen_a | seen_b).sum())
-    if union == 0:
-        return 0.0
-    arc = 1.0 if view_angle_deg is None else (180.0 - view_angle_deg) / (180.0 + view_angle_deg)
-    return float(arc * (seen_a & seen_b).sum() / union)
+    both = seen_keypoints(keypoints_a, min_confidence) & seen_keypoints(keypoints_b, min_confidence)
+    shapes = []
+    for keypoints in (keypoints_a, keypoints_b):
+        points = np.where(both, keypoints[..., 0] + 1j * keypoints[..., 1], 0.0)
+        middle = points.sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+        shapes.append(np.where(both, points - middle[:, None], 0.0))
+    sizes = np.prod([np.linalg.norm(shape, axis=1) for shape in shapes], axis=0)
+    known = (both.sum(axis=1) >= max(min_joints, 3)) & (sizes > 1e-18)
+    product = np.abs((np.conj(shapes[0]) * shapes[1]).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distances = np.sqrt(np.maximum(0.0, 1.0 - (product / sizes) ** 2))
+    return np.where(known, distances, np.nan)
 
 
 def _procrustes(points_a: Array, points_b: Array, min_joints: int) -> float | None:

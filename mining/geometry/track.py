@@ -8,11 +8,14 @@ made from it, one that is cut in two costs little: so where another assignment i
 the tracks end and new ones begin.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+
+from mining.appearance import appearance_similarity
 
 Array = NDArray[np.float64]
 
@@ -43,11 +46,23 @@ class TrackConfig:
     keypoint_speed_sizes_per_s: float = 0.6  # ... and for each second since
     max_prediction_s: float = 0.4  # velocity is trusted no longer
     min_pose_similarity: float = 0.15  # of keypoints after removing displacement, 0 to 1
+    min_appearance_similarity: float = 0.5  # of colours from one detection to the next, 0 to 1
     ambiguity_margin: float = 0.05  # cost (0 to 1) by which an assignment must beat its rival, or
     # tracks are cut; twice that where a velocity is still unknown
     duplicate_overlap: float = (
         0.7  # IoU and keypoint similarity above it: one person, detected twice
     )
+    hand_speed_ratio: float = 4.0  # of hands to people, each measured in its own size
+    min_handedness_share: float = 0.8  # of a track's frames that must agree on which hand it is
+
+    def for_hands(self) -> "TrackConfig":
+        """The same gates for hands, which are small and fast."""
+        return replace(
+            self,
+            max_speed_sizes_per_s=self.max_speed_sizes_per_s * self.hand_speed_ratio,
+            keypoint_speed_sizes_per_s=self.keypoint_speed_sizes_per_s * 2,
+            max_jump_sizes=self.max_jump_sizes * 2,
+        )
 
 
 @dataclass
@@ -58,24 +73,29 @@ class _Open:
     time_s: float
     box_px: Array
     keypoints_px: Array
+    appearance: Sequence[float] | None
     velocity_px_per_s: Array | None = None
 
 
 def link_tracks(
-    times_s: Array, boxes_px: Array, keypoints_px: Array, config: TrackConfig
+    times_s: Array,
+    boxes_px: Array,
+    keypoints_px: Array,
+    config: TrackConfig,
+    appearance: Sequence[Sequence[float] | None] | None = None,
 ) -> NDArray[np.int64]:
     """Number the track of each of one view's detections (N,), from 0 in order of first detection.
 
     `times_s` (N,) ascends and is equal within a frame; `boxes_px` is (N, 4) as x0, y0, x1, y1;
-    `keypoints_px` (N, 17, 3) as x, y, confidence. Detections of tracks shorter than
+    `keypoints_px` (N, K, 3) as x, y, confidence. Detections of tracks shorter than
     `min_track_frames`, second detections of one person in one frame, and boxes that are empty or
-    not finite get -1.
+    not finite get -1. `appearance` describes colours as `mining.appearance` does, where known.
     """
     times_s, boxes_px = (
         np.asarray(times_s, np.float64),
         np.asarray(boxes_px, np.float64).reshape(-1, 4),
     )
-    keypoints_px = np.array(keypoints_px, np.float64).reshape(-1, 17, 3)
+    keypoints_px = np.array(keypoints_px, np.float64)
     if np.any(np.diff(times_s) < 0):
         raise ValueError("detections must come sorted by time")
     seen = np.isfinite(keypoints_px).all(axis=2) & (
@@ -84,6 +104,7 @@ def link_tracks(
     keypoints_px[~seen] = np.nan
     usable = np.isfinite(boxes_px).all(axis=1) & (boxes_px[:, 2:] > boxes_px[:, :2]).all(axis=1)
     numbers = np.full(len(times_s), -1, np.int64)
+    colours = [None] * len(times_s) if appearance is None else appearance
     open_tracks: list[_Open] = []
     count = 0
     for time_s in np.unique(times_s):
@@ -92,15 +113,18 @@ def link_tracks(
         open_tracks = [
             track for track in open_tracks if time_s - track.time_s <= config.max_gap_s + 1e-9
         ]
-        matches, cut = _assign(open_tracks, time_s, boxes_px[rows], keypoints_px[rows], config)
-        for place, row in enumerate(rows):
+        cost = _costs(open_tracks, time_s, boxes_px[rows], keypoints_px[rows], config)
+        _forbid_other_colours(cost, open_tracks, [colours[row] for row in rows.tolist()], config)
+        matches, cut = _assign(open_tracks, cost, config)
+        for place, row in enumerate(rows.tolist()):
             track = matches.get(place)
             if track is None:
-                track = _Open(count, time_s, boxes_px[row], keypoints_px[row])
+                track = _Open(count, time_s, boxes_px[row], keypoints_px[row], colours[row])
                 open_tracks.append(track)
                 count += 1
             else:
                 _advance(track, time_s, boxes_px[row], keypoints_px[row])
+            track.appearance = colours[row] or track.appearance
             numbers[row] = track.number
         open_tracks = [track for track in open_tracks if track.number not in cut]
     return _renumber(numbers, config.min_track_frames)
@@ -127,7 +151,7 @@ def _displacements(boxes_a: Array, keypoints_a: Array, boxes_b: Array, keypoints
     which is steadier than a box that grows when an arm is raised; of the boxes' centres where too
     few are seen.
     """
-    shifts = keypoints_b[None, :, :, :2] - keypoints_a[:, None, :, :2]  # (M, K, 17, 2)
+    shifts = keypoints_b[None, :, :, :2] - keypoints_a[:, None, :, :2]  # (M, D, K, 2)
     centres = (
         boxes_b[None, :, :2] + boxes_b[None, :, 2:] - boxes_a[:, None, :2] - boxes_a[:, None, 2:]
     ) / 2
@@ -138,7 +162,7 @@ def _displacements(boxes_a: Array, keypoints_a: Array, boxes_b: Array, keypoints
 
 
 def _keypoint_similarity(keypoints_a: Array, keypoints_b: Array, spread_px: Array) -> Array:
-    """Mean over keypoints seen in both of exp(-d^2 / 2 spread^2), (..., 17, 3) to (...); as in
+    """Mean over keypoints seen in both of exp(-d^2 / 2 spread^2), (..., K, 3) to (...); as in
     COCO's object keypoint similarity with one spread for all; 0.5 where too few are seen to tell.
     """
     distances = np.linalg.norm(keypoints_a[..., :2] - keypoints_b[..., :2], axis=-1)
@@ -174,14 +198,11 @@ def _without_duplicates(
 
 
 def _assign(
-    tracks: list[_Open], time_s: float, boxes_px: Array, keypoints_px: Array, config: TrackConfig
+    tracks: list[_Open], cost: Array, config: TrackConfig
 ) -> tuple[dict[int, _Open], set[int]]:
-    """Assign one frame's detections to open tracks: the track of each place, and the numbers of
-    tracks to cut.
+    """Assign one frame's detections to open tracks by cost (M, D): the track of each place, and the
+    numbers of tracks to cut.
     """
-    if not tracks or not len(boxes_px):
-        return {}, set()
-    cost = _costs(tracks, time_s, boxes_px, keypoints_px, config)
     left, right = linear_sum_assignment(cost)
     pairs = [(int(i), int(j)) for i, j in zip(left, right, strict=True) if cost[i, j] < FORBIDDEN]
     place_of = dict(pairs)
@@ -209,9 +230,11 @@ def _assign(
 def _costs(
     tracks: list[_Open], time_s: float, boxes_px: Array, keypoints_px: Array, config: TrackConfig
 ) -> Array:
-    """Cost (M tracks, K detections), 0 for what was predicted, at most 1 within the gates, else
+    """Cost (M tracks, D detections), 0 for what was predicted, at most 1 within the gates, else
     FORBIDDEN.
     """
+    if not tracks or not len(boxes_px):
+        return np.zeros((len(tracks), len(boxes_px)))
     elapsed_s = np.array([time_s - track.time_s for track in tracks])
     moving = np.array([track.velocity_px_per_s is not None for track in tracks])
     velocity = np.stack(
@@ -246,6 +269,19 @@ def _costs(
     grown = growth / max_growth[:, None]
     cost: Array = (far + apart + grown + (1 - same_place) + (1 - same_pose)) / 5
     return np.where(allowed, cost, FORBIDDEN)
+
+
+def _forbid_other_colours(
+    cost: Array,
+    tracks: list[_Open],
+    colours: Sequence[Sequence[float] | None],
+    config: TrackConfig,
+) -> None:
+    """Forbid what would change a track's colours at once: clothes do not change within a step."""
+    for i, j in np.argwhere(cost < FORBIDDEN):
+        alike = appearance_similarity(tracks[i].appearance, colours[j])
+        if alike is not None and alike < config.min_appearance_similarity:
+            cost[i, j] = FORBIDDEN
 
 
 def _advance(track: _Open, time_s: float, box_px: Array, keypoints_px: Array) -> None:

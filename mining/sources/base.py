@@ -11,24 +11,33 @@ from numpy.typing import NDArray
 
 from mining.geometry.cameras import Camera
 
-Sync = Literal["given", "none"]
+Sync = Literal["given", "estimated", "none"]
+Part = Literal["body", "left_hand", "right_hand"]
+PartGroup = Literal["body", "hands"]  # what can be looked for, or be given by annotations
+NUM_KEYPOINTS: dict[Part, int] = {"body": 17, "left_hand": 21, "right_hand": 21}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """One person in one frame, detected or given by the source's annotations.
+    """One person, or one hand, in one frame: detected, or given by the source's annotations.
 
-    `box_px` is (x0, y0, x1, y1) and `keypoints_px` (17, 3) as x, y, confidence in COCO order, both
-    in pixels of the full frame; a keypoint of confidence 0 was not seen. `identity` names the
-    person, `mask` is the person's visible pixels (H, W) and `joints_world` (17, 3) the keypoints'
-    places in metres, where the source knows them.
+    `box_px` is (x0, y0, x1, y1) and `keypoints_px` (K, 3) as x, y, confidence, both in pixels of
+    the full frame; a keypoint of confidence 0 was not seen. A body's are COCO's 17; a hand's
+    are 21: the wrist, then thumb, index, middle, ring and little finger, each from base to tip.
+    `body` is the place of a hand's person in the frame's tuple of people, None where that person is
+    not known. `identity` names the person (of a hand too), `mask` is the visible pixels (H, W) and
+    `joints_world` (K, 3) the keypoints' places in metres, where the source knows them;
+    `mask_by_model` tells masks that a segmentation model made.
     """
 
     box_px: NDArray[np.float32]
     keypoints_px: NDArray[np.float32]
     score: float
+    part: Part = "body"
+    body: int | None = None
     identity: str | None = None
     mask: NDArray[np.bool_] | None = None
+    mask_by_model: bool = False
     joints_world: NDArray[np.float64] | None = None
 
 
@@ -37,8 +46,8 @@ class Frame:
     """One decoded frame: `image` is RGB uint8 (H, W, 3), `time_s` counts from the view's first
     frame.
 
-    `people` is None where a detector must look, and the given annotations (perhaps none) where the
-    source has them.
+    `people` is None where a detector must look, and what is given (perhaps nobody) where the source
+    has annotations: bodies, hands, or both, as its capture's `annotated` says.
     """
 
     index: int
@@ -95,7 +104,8 @@ class Reader(Protocol):
 class View:
     """One camera's images.
 
-    `reader` names a Reader; `fingerprint` changes when the content behind `uri` does.
+    `reader` names a Reader; `fingerprint` changes when the content behind `uri` does. `offset_s` is
+    the time of its first frame on the capture's clock.
     """
 
     name: str
@@ -103,6 +113,7 @@ class View:
     reader: str
     fingerprint: str
     camera: Camera | None = None
+    offset_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +121,15 @@ class Capture:
     """One recording of people: synchronized views over one time span. `name` is unique within its
     dataset.
 
-    `annotated`: every frame comes with its people, so no detector is needed.
+    `annotated` names what every frame comes with, so that no detector is needed for it. `sync`:
+    `given` where the views share a clock (with each view's `offset_s`), `estimated` where their
+    offsets are to be found from motion, `none` where they do not belong together in time.
     """
 
     name: str
     uri: str
     views: tuple[View, ...]
-    annotated: bool = False
+    annotated: tuple[PartGroup, ...] = ()
     sync: Sync = "given"
     subject: str | None = None
     split: str | None = None
@@ -133,10 +146,13 @@ class SourceProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a source holds: captures to mine, and problems that cost only themselves."""
+    """What a source holds: captures to mine, problems that cost only themselves, and captures left
+    out on purpose (name, reason, detail), as those of evaluation subjects.
+    """
 
     captures: tuple[Capture, ...]
     problems: tuple[SourceProblem, ...] = ()
+    excluded: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

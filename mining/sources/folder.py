@@ -1,8 +1,9 @@
 """Source `folder`: a video file, or a folder of captures.
 
-Below the root, a folder with a calibration file is one capture: its videos, or its subfolders with
-one video or with images each, are the synchronized views, named like the file's cameras. Everywhere
-else each video is a capture of its own, and so is each folder of images.
+Below the root, a folder with a calibration file or a `capture.toml` is one capture: its videos, or
+its subfolders with one video or with images each, are the views, named like the file's cameras.
+With `layout = "views"` so is every folder of videos. Everywhere else each video is a capture of its
+own, and so is each folder of images.
 """
 
 import os
@@ -14,20 +15,33 @@ from typing import Any
 
 from catalog import storage
 from catalog.ids import content_id
-from mining.decoding.images import image_sequence_uri, list_images
+from mining.decoding.images import DEFAULT_FPS, image_sequence_uri, list_images, read_times
 from mining.geometry.cameras import Camera
+from mining.sources import capture_file
 from mining.sources.base import Capture, DatasetSpec, Listing, SourceProblem, View
 from mining.sources.calibration import is_calibration, read_calibration
+from mining.sources.capture_file import CaptureFacts, ViewFacts, parse_capture
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
-DEFAULT_OPTIONS: dict[str, Any] = {"image_fps": 30.0, "licence": None}
+DEFAULT_OPTIONS: dict[str, Any] = {
+    "image_fps": DEFAULT_FPS,
+    "licence": None,
+    "layout": "captures",
+    "sync": "given",
+}
+CHOICES = {"layout": ("captures", "views"), "sync": capture_file.SYNCS}
 
 
 class FolderSource:
     """Finds captures by the layout of folders."""
 
     def captures(self, spec: DatasetSpec) -> Listing:
-        """See Source. Options: `image_fps` of image folders, `licence`."""
+        """See Source.
+
+        Options: `image_fps` of image folders; `licence`; `layout`: `captures` (each video is one,
+        unless a file says otherwise) or `views` (the videos of a folder are the views of one);
+        `sync` of the views of a capture whose own file does not say it.
+        """
         unknown = set(spec.options) - set(DEFAULT_OPTIONS)
         if unknown:
             raise ValueError(
@@ -46,7 +60,8 @@ class FolderSource:
             raise ValueError(
                 found
                 or f"{spec.root} holds neither videos nor images: give a video, a folder of videos,"
-                " or a folder with one video or subfolder per camera and a calibration file"
+                " or a folder with one video or subfolder per camera and a calibration file or"
+                f" {capture_file.NAME}"
             )
         return Listing(captures=_distinct(captures), problems=tuple(walk.problems))
 
@@ -66,12 +81,16 @@ class _Walk:
         self.visited.add(real)
         files = storage.list_files(folder)
         calibrations = [file for file in files if is_calibration(file)]
-        if calibrations:
-            yield from self.multi_view(folder, calibrations)
+        capture_files = [file for file in files if _file_name(file) == capture_file.NAME]
+        if calibrations or capture_files:
+            yield from self.multi_view(folder, calibrations, capture_files)
             return
         videos = [file for file in files if _is_video(file)]
-        for video in videos:
-            yield self.single(video)
+        if videos and self.options["layout"] == "views":
+            yield self.views_together(folder, [(_stem(video), video) for video in videos])
+        else:
+            for video in videos:
+                yield self.single(video)
         if not videos and list_images(folder):
             yield self.single(folder)
         for subfolder in storage.list_folders(folder):
@@ -82,24 +101,37 @@ class _Walk:
         return Capture(
             name=self._name(url),
             uri=url,
-            views=(self._view(_stem(url), url, None),),
+            views=(self._view(_stem(url), url, None, ViewFacts()),),
             licence=self.options["licence"],
         )
 
-    def multi_view(self, folder: str, calibrations: list[str]) -> Iterator[Capture]:
-        cameras: dict[str, Camera] = {}
-        name = self._name(folder)
-        try:
-            if len(calibrations) > 1:
-                names = ", ".join(_file_name(file) for file in calibrations)
-                raise ValueError(
-                    f"{name} holds {len(calibrations)} calibration files ({names}): keep one"
-                )
-            cameras = read_calibration(calibrations[0])
-        except ValueError as error:
-            self._problem(name, f"{error}; its views are mined without calibration")
+    def multi_view(
+        self, folder: str, calibrations: Sequence[str], capture_files: Sequence[str]
+    ) -> Iterator[Capture]:
+        """The folder's one capture, with what its files say; none where it has no footage."""
+        sources = list(self._view_sources(folder))
+        if not sources:
+            name = self._name(folder)
+            what = "a calibration" if calibrations else f"a {capture_file.NAME}"
+            self._problem(name, f"{name} has {what} but neither videos nor images")
+            return
+        cameras = self._cameras(folder, calibrations) if calibrations else {}
+        facts = CaptureFacts()
+        if capture_files:
+            facts = self._facts(folder, capture_files[0], dict(sources))
+        yield self.views_together(folder, sources, cameras, facts)
+
+    def views_together(
+        self,
+        folder: str,
+        found: Sequence[tuple[str, str]],
+        cameras: dict[str, Camera] | None = None,
+        facts: CaptureFacts | None = None,
+    ) -> Capture:
+        """One capture of the views (name, url) found in a folder."""
+        name, cameras, facts = self._name(folder), cameras or {}, facts or CaptureFacts()
         sources: dict[str, str] = {}
-        for view_name, url in self._view_sources(folder):
+        for view_name, url in found:
             if view_name in sources:
                 self._problem(
                     f"{name}/{view_name}",
@@ -107,24 +139,63 @@ class _Walk:
                     "name; the second is left out",
                 )
             sources.setdefault(view_name, url)
-        if not sources:
-            self._problem(name, f"{name} has a calibration but neither videos nor images")
-            return
-        views = []
-        for view_name, url in sources.items():
+        for view_name in sources:
             if cameras and view_name not in cameras:
                 self._problem(
                     f"{name}/{view_name}",
                     f"the calibration of {name} has no camera {view_name!r}, only "
                     f"{', '.join(cameras)}; that view is mined without calibration",
                 )
-            views.append(self._view(view_name, url, cameras.get(view_name)))
         for missing in sorted(set(cameras) - set(sources)):
             self._problem(
                 f"{name}/{missing}",
                 f"camera {missing!r} of the calibration of {name} has no footage",
             )
-        yield Capture(name=name, uri=folder, views=tuple(views), licence=self.options["licence"])
+        views = [
+            self._view(view_name, url, cameras.get(view_name), facts.views.get(view_name))
+            for view_name, url in sources.items()
+        ]
+        return Capture(
+            name=name,
+            uri=folder,
+            views=tuple(views),
+            sync=facts.sync or self.options["sync"],
+            subject=facts.subject,
+            split=facts.split,
+            licence=facts.licence or self.options["licence"],
+        )
+
+    def _cameras(self, folder: str, calibrations: Sequence[str]) -> dict[str, Camera]:
+        """The cameras of the folder's calibration; none where it cannot be used."""
+        name = self._name(folder)
+        try:
+            if len(calibrations) > 1:
+                names = ", ".join(_file_name(file) for file in calibrations)
+                raise ValueError(
+                    f"{name} holds {len(calibrations)} calibration files ({names}): keep one"
+                )
+            return read_calibration(calibrations[0])
+        except ValueError as error:
+            self._problem(name, f"{error}; its views are mined without calibration")
+            return {}
+
+    def _facts(self, folder: str, file: str, sources: dict[str, str]) -> CaptureFacts:
+        """What the folder's capture file says; a wrong one costs the pairs across views, because
+        whether those share a clock is then not known.
+        """
+        name = self._name(folder)
+        try:
+            facts = parse_capture(storage.read_text(file))
+            for view_name, view in facts.views.items():
+                _check_view(view_name, view, folder, sources)
+        except ValueError as error:
+            self._problem(
+                name,
+                f"{_file_name(file)} of {name}: {error}; its views are mined as if they shared no "
+                "clock",
+            )
+            return CaptureFacts(sync="none")
+        return facts
 
     def _view_sources(self, folder: str) -> Iterator[tuple[str, str]]:
         for video in filter(_is_video, storage.list_files(folder)):
@@ -148,7 +219,8 @@ class _Walk:
     def _problem(self, unit: str, error: str) -> None:
         self.problems.append(SourceProblem(unit=unit, error=error))
 
-    def _view(self, name: str, url: str, camera: Camera | None) -> View:
+    def _view(self, name: str, url: str, camera: Camera | None, facts: ViewFacts | None) -> View:
+        facts = facts or ViewFacts()
         if _is_video(url):
             return View(
                 name=name,
@@ -156,15 +228,21 @@ class _Walk:
                 reader="video",
                 fingerprint=storage.fingerprint(url),
                 camera=camera,
+                offset_s=facts.offset_s,
             )
-        uri = image_sequence_uri(url, self.options["image_fps"])
+        fps = facts.fps or self.options["image_fps"]
+        times_file = None
+        if facts.times is not None:
+            times_file = storage.join(url.rpartition("/")[0], facts.times)
         images = [[_file_name(image), storage.fingerprint(image)] for image in list_images(url)]
+        timing = fps if times_file is None else storage.fingerprint(times_file)
         return View(
             name=name,
-            uri=uri,
+            uri=image_sequence_uri(url, fps, times_file),
             reader="images",
             camera=camera,
-            fingerprint=content_id(self.options["image_fps"], images),
+            offset_s=facts.offset_s,
+            fingerprint=content_id(timing, images),
         )
 
     def _name(self, url: str) -> str:
@@ -186,12 +264,29 @@ def _distinct(captures: Sequence[Capture]) -> tuple[Capture, ...]:
     )
 
 
+def _check_view(name: str, view: ViewFacts, folder: str, sources: dict[str, str]) -> None:
+    """Raise ValueError where what a capture file says of a view does not fit its footage."""
+    if name not in sources:
+        raise ValueError(f"there is no view {name!r}, only {', '.join(sources)}")
+    if _is_video(sources[name]) and (view.fps or view.times):
+        key = "fps" if view.fps else "times"
+        raise ValueError(f"views.{name}.{key} is for folders of images; a video tells its own")
+    if view.times is not None:
+        read_times(storage.join(folder, view.times), len(list_images(sources[name])))
+
+
 def _check_options(dataset: str, options: dict[str, Any]) -> None:
     fps, licence = options["image_fps"], options["licence"]
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not fps > 0:
         raise ValueError(f"dataset {dataset}: image_fps must be a number above 0, got {fps!r}")
     if licence is not None and not isinstance(licence, str):
         raise ValueError(f"dataset {dataset}: licence must be text, got {licence!r}")
+    for name, known in CHOICES.items():
+        if options[name] not in known:
+            raise ValueError(
+                f"dataset {dataset}: {name} must be one of {', '.join(known)}, "
+                f"got {options[name]!r}"
+            )
 
 
 def _is_video(url: str) -> bool:

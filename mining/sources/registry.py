@@ -10,11 +10,15 @@ from mining.sources.base import DatasetSpec, Source
 
 BUILT_IN: Mapping[str, str] = {
     "demo": "a calibrated 4-view capture and an outdoor video, fetched from the package index",
-    "synthetic": "rendered people with exact cameras, keypoints and identities",
+    "synthetic": "scenes of rendered people with exact cameras, keypoints and identities",
 }
+BUILT_IN_OPTIONS: Mapping[str, dict[str, Any]] = {"synthetic": {"scenes": "training"}}
 BUILT_IN_CONFIG: Mapping[str, dict[str, Any]] = {
     "demo": {"sample": {"fps": 20.0}},  # the calibrated capture lasts 1.7 s
-    "synthetic": {"crop": {"size_px": 128, "min_person_px": 48}},  # rendered small, for training
+    "synthetic": {  # rendered small, for training: too small for hands
+        "crop": {"size_px": 128, "min_person_px": 48},
+        "detect": {"parts": ["body"]},
+    },
 }
 FILE_KEYS = {"name", "adapter", "root", "options", "config"}
 
@@ -26,7 +30,9 @@ def resolve_dataset(text: str) -> tuple[DatasetSpec, dict[str, Any]]:
     sentence, for anything else.
     """
     if text in BUILT_IN:
-        return DatasetSpec(name=text, adapter=text, root=text), BUILT_IN_CONFIG[text]
+        options = BUILT_IN_OPTIONS.get(text, {})
+        spec = DatasetSpec(name=text, adapter=text, root=text, options=options)
+        return spec, BUILT_IN_CONFIG[text]
     path = Path(text).expanduser().resolve()
     if not path.exists():
         raise ValueError(
@@ -54,11 +60,14 @@ def make_source(adapter: str) -> Source:
         from mining.sources.synthetic import SyntheticSource
 
         return SyntheticSource()
+    from mining.sources.datasets.source import ADAPTERS, DatasetSource
+
+    if adapter in ADAPTERS:
+        return DatasetSource(adapter)
     known = {entry.name: entry for entry in entry_points(group="crosspairs.sources")}
     if adapter not in known:
-        raise ValueError(
-            f"unknown adapter {adapter!r}; there are: {', '.join(['folder', *BUILT_IN, *known])}"
-        )
+        names = ", ".join(["folder", *BUILT_IN, *ADAPTERS, *known])
+        raise ValueError(f"unknown adapter {adapter!r}; there are: {names}")
     source: Source = known[adapter].load()()
     return source
 

@@ -2,6 +2,7 @@
 keypoints.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -9,20 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from mining.sources.base import Part
 from mining.synthetic.body_model import body_model
+from mining.synthetic.fingers import finger_rotations, hand_joints
+from mining.synthetic.hand_shapes import HAND_ANGLES
 from mining.synthetic.poses import ANGLES, Pose
 
 _SPINE = ("spine05", "spine04", "spine03", "spine02", "spine01")
 _NECK = ("neck01", "neck02", "neck03", "head")
-_FINGERS = tuple(f"finger{finger}-{link}" for finger in range(2, 6) for link in range(1, 4))
 _TO_FRONT, _TO_LEFT, _UP = np.array([0.0, -1, 0]), np.array([1.0, 0, 0]), np.array([0.0, 0, 1])
 
+# Where each part's keypoints are among a body's 59.
+JOINTS: dict[Part, slice] = {
+    "body": slice(0, 17),
+    "left_hand": slice(17, 38),
+    "right_hand": slice(38, 59),
+}
+NUM_JOINTS = 59
 
-def pose_bodies(
-    shapes: list[dict[str, float]], poses: list[Pose]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Pose N bodies in one batch: vertices (N, V, 3) and COCO keypoints (N, 17, 3), metres in the
-    body frame.
+
+@dataclass(frozen=True)
+class PosedBodies:
+    """N bodies in metres: vertices (N, V, 3), and keypoints (N, 59, 3) of the parts in `JOINTS`."""
+
+    vertices: NDArray[np.float32]
+    joints: NDArray[np.float64]
+
+
+def pose_bodies(shapes: list[dict[str, float]], poses: list[Pose]) -> PosedBodies:
+    """Pose N bodies in one batch, in the body frame.
 
     Each body stands on the floor: its lowest vertex has z = 0, its pelvis is above the origin.
     """
@@ -42,11 +58,30 @@ def pose_bodies(
             },
         )
     vertices: NDArray[np.float32] = output["vertices"].numpy().copy()
-    vertices[:, :, 2] -= vertices[:, :, 2].min(axis=1, keepdims=True)
-    keypoints = np.einsum(
-        "kv,nvd->nkd", model.keypoint_weights.astype(np.float64), vertices.astype(np.float64)
-    )
-    return vertices, keypoints
+    heads = output["bone_poses"][:, :, :3, 3].numpy().astype(np.float64)
+    lowest_m = vertices[:, :, 2].min(axis=1)[:, None]
+    vertices[:, :, 2] -= lowest_m
+    heads[:, :, 2] -= lowest_m
+    joints = [_regressed(vertices), *(hand_joints(side, heads, vertices) for side in "LR")]
+    return PosedBodies(vertices, np.concatenate(joints, axis=1))
+
+
+def _regressed(vertices: NDArray[np.float32]) -> NDArray[np.float64]:
+    """COCO's keypoints (N, 17, 3) of bodies (N, V, 3); few vertices have a weight."""
+    weights = body_model().keypoint_weights
+    used = np.flatnonzero(weights.any(axis=0))
+    keypoints: NDArray[np.float64] = weights[:, used].astype(np.float64) @ vertices[:, used]
+    return keypoints
+
+
+@cache
+def joint_depth_m() -> NDArray[np.float32]:
+    """How deep each of the 59 keypoints lies under the skin of the reference body, in metres."""
+    model = body_model()
+    reference = model.reference_vertices
+    hands = [hand_joints(side, model.bone_heads[None], reference[None])[0] for side in "LR"]
+    joints = np.concatenate([_regressed(reference[None])[0], *hands])
+    return np.linalg.norm(joints[:, None] - reference[None], axis=2).min(axis=1).astype(np.float32)
 
 
 def _bone_rotations(pose: Pose) -> dict[str, Rotation]:
@@ -64,10 +99,12 @@ def _bone_rotations(pose: Pose) -> dict[str, Rotation]:
                 **_leg({name: angle[f"{side}_{name}"] for name in _LEG_ANGLES}, sign),
             }.items()
         }
+        curls = np.array([angle[f"{side}_{name}"] for name in HAND_ANGLES])
+        rotations |= finger_rotations(letter, curls)
     return rotations
 
 
-_ARM_ANGLES = ("arm_raise", "arm_forward", "arm_turn", "elbow", "forearm_turn", "wrist", "fingers")
+_ARM_ANGLES = ("arm_raise", "arm_forward", "arm_turn", "elbow", "forearm_turn", "wrist")
 _LEG_ANGLES = ("hip_forward", "hip_spread", "hip_turn", "knee", "ankle")
 
 
@@ -108,7 +145,6 @@ def _arm(axes: dict[str, Any], angle: dict[str, float], sign: float) -> dict[str
         "lowerarm02": _about(axes["fore"], sign * angle["forearm_turn"] * 0.6),
         "wrist": _about(axes["fore"], sign * angle["forearm_turn"] * 0.4)
         * _about(axes["knuckles"], angle["wrist"]),
-        **dict.fromkeys(_FINGERS, _about(axes["knuckles"], angle["fingers"] * 0.75)),
     }
 
 

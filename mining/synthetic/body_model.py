@@ -39,8 +39,7 @@ class BodyModel:
 
     `faces` (F, 3) index `reference_vertices` (V, 3), the default person in the reference pose.
     `bone_heads` (B, 3) are the joints of that pose, in the order of `bones`. `keypoint_weights`
-    (17, V) regress the COCO keypoints, and `keypoint_depth_m` (17,) is how deep each lies under the
-    skin.
+    (17, V) regress the COCO keypoints.
     """
 
     anny: Any
@@ -50,7 +49,6 @@ class BodyModel:
     bone_weights: NDArray[np.float32]
     reference_vertices: NDArray[np.float32]
     keypoint_weights: NDArray[np.float32]
-    keypoint_depth_m: NDArray[np.float32]
 
 
 @cache
@@ -76,7 +74,6 @@ def body_model() -> BodyModel:
     vertices = output["vertices"][0].numpy()
     regressor = KeypointsRegressor.coco(anny, labels=list(COCO_KEYPOINTS))
     weights = regressor.regression_weights.numpy()
-    distances = np.linalg.norm((weights @ vertices)[:, None] - vertices[None], axis=2)
     bone_weights = np.zeros((len(vertices), len(anny.bone_labels)), np.float32)
     np.add.at(
         bone_weights,
@@ -91,7 +88,6 @@ def body_model() -> BodyModel:
         bone_weights=bone_weights,
         reference_vertices=vertices,
         keypoint_weights=weights,
-        keypoint_depth_m=distances.min(axis=1),
     )
 
 

@@ -11,10 +11,14 @@ class SyntheticConfig:
     """What to render. The same config and capture index give the same pixels in any process of one
     machine.
 
-    `motion`: `random` gives every time an independent pose and heading (for cross-pose pairs),
-    `smooth` lets people walk in circles around the scene's centre while their poses change slowly
-    (for tracking). `background`: `per_image` draws a new one for every image, because a fixed one
-    is a shortcut for training; `static` keeps one for each camera.
+    `motion`: `random` gives every time independent poses, places and headings (for cross-pose
+    pairs), `smooth` lets people walk in circles around the scene's centre while their poses change
+    slowly (for tracking), `crossing` lets them walk through the middle, so that they pass close by
+    each other. `background`: `per_image` draws a new one for every image, because a fixed one is a
+    shortcut for training; `static` keeps one for each camera. `wardrobe`: `uniform` gives everybody
+    in a capture the same clothes, skin and hair. `clock`: `skewed` gives each camera a frame rate
+    of its own (0.8 to 1.25 times `fps`), a start up to `max_offset_s` after the first camera's, and
+    lets it lose `dropped_share` of its frames.
     """
 
     seed: int = 0
@@ -22,8 +26,12 @@ class SyntheticConfig:
     num_views: int = 3
     num_frames: int = 3  # times in each capture
     fps: float = 2.0
-    motion: Literal["random", "smooth"] = "random"
+    motion: Literal["random", "smooth", "crossing"] = "random"
     background: Literal["per_image", "static"] = "per_image"
+    wardrobe: Literal["varied", "uniform"] = "varied"
+    clock: Literal["shared", "skewed"] = "shared"
+    max_offset_s: float = 0.5
+    dropped_share: float = 0.0
     image_px: tuple[int, ...] = (192,)  # one number for a square, or width and height
     min_spread_deg: float = 20.0  # azimuth between neighbouring cameras of the ring
     max_spread_deg: float = 60.0
@@ -57,6 +65,13 @@ class SyntheticConfig:
                 raise ValueError(
                     f"{low} must be more than 0 and at most {high}, got {least} and {most}"
                 )
+        if self.clock == "skewed" and self.motion == "random":
+            raise ValueError("clock=skewed needs a motion that goes on between frames, not random")
+        if self.max_offset_s < 0 or not 0 <= self.dropped_share < 1:
+            raise ValueError(
+                "max_offset_s must be at least 0 and dropped_share from 0 to below 1, got "
+                f"{self.max_offset_s} and {self.dropped_share}"
+            )
         if self.max_fov_deg >= 150:
             raise ValueError(f"max_fov_deg must be less than 150, got {self.max_fov_deg}")
         if self.max_camera_height_m < 0.7:
@@ -73,3 +88,35 @@ class SyntheticConfig:
     def height_px(self) -> int:
         """Height of every image in pixels."""
         return self.image_px[-1]
+
+
+def training_scenes() -> SyntheticConfig:
+    """What `DATASET=synthetic` renders: three people in many stances, seen by four cameras at four
+    moments.
+    """
+    return SyntheticConfig(
+        people_per_capture=3, num_views=4, num_frames=4, image_px=(384,), max_spread_deg=70.0
+    )
+
+
+def quality_scenes() -> SyntheticConfig:
+    """The test bed of the whole of mining: three people who walk past each other for 6 s, seen by
+    six cameras all around that do not move, with room enough to see hands.
+    """
+    return SyntheticConfig(
+        seed=7,
+        people_per_capture=3,
+        num_views=6,
+        num_frames=60,
+        fps=10.0,
+        motion="crossing",
+        background="static",
+        image_px=(720,),
+        min_spread_deg=50.0,
+        max_spread_deg=70.0,
+        min_fill=0.95,
+        max_fill=1.1,
+    )
+
+
+SCENES = {"single": SyntheticConfig, "training": training_scenes, "quality": quality_scenes}

@@ -203,23 +203,37 @@ def where_on_plane(a: wp.vec3, b: wp.vec3, c: wp.vec3, start: wp.vec3, ray: wp.v
     )
 
 
+@wp.func
+def within_any(rectangles: wp.array[wp.vec4], x: float, y: float) -> bool:
+    """Whether a point lies in one of the rectangles (left, top, right, bottom)."""
+    for k in range(rectangles.shape[0]):
+        r = rectangles[k]
+        if x > r[0] and y > r[1] and x < r[2] and y < r[3]:
+            return True
+    return False
+
+
 @wp.kernel
 def cast_kernel(
     mesh: wp.uint64,
     lens: Lens,
     left: int,
     top: int,
+    rectangles: wp.array[wp.vec4],
     hit_face: wp.array2d[int],
     hit: wp.array2d[wp.vec3],
 ) -> None:
     """The face seen through each pixel's centre, where on it and how far: weights of two corners,
     metres.
 
-    Runs over the rectangle of pixels, from (left, top), outside of which nobody is.
+    Runs over the rectangle of pixels, from (left, top), outside of which nobody is, and casts in
+    each person's `rectangles` (left, top, right, bottom).
     """
     row, column = wp.tid()  # type: ignore[misc]
     y = top + row
     x = left + column
+    if not within_any(rectangles, float(x) + 0.5, float(y) + 0.5):
+        return
     query = wp.mesh_query_ray(
         mesh, lens.position, pixel_ray(lens, float(x) + 0.5, float(y) + 0.5), FAR_M
     )
@@ -260,6 +274,7 @@ def shade_kernel(
     floor_pattern: Pattern,
     floor_share: float,
     wall: wp.array2d[wp.vec3],
+    shadows: wp.array[wp.vec4],
     hit_face: wp.array2d[int],
     hit: wp.array2d[wp.vec3],
     image: wp.array2d[wp.vec3],
@@ -268,18 +283,24 @@ def shade_kernel(
     y, x = wp.tid()  # type: ignore[misc]
     near_person = wp.bool(False)  # a plain False would be a constant to warp
     at_edge = wp.bool(hit_face[y, x] < 0)
-    for row in range(wp.max(y - 1, 0), wp.min(y + 2, hit_face.shape[0])):
-        for column in range(wp.max(x - 1, 0), wp.min(x + 2, hit_face.shape[1])):
-            if hit_face[row, column] >= 0:
-                near_person = True
-                if wp.abs(hit[row, column][2] - hit[y, x][2]) > EDGE_M:
-                    at_edge = True
-            else:
+    for step in range(4):  # the neighbours above, below, left and right
+        way = 2 * (step % 2) - 1
+        row = y
+        column = x
+        if step < 2:
+            row = wp.clamp(y + way, 0, hit_face.shape[0] - 1)
+        else:
+            column = wp.clamp(x + way, 0, hit_face.shape[1] - 1)
+        if hit_face[row, column] >= 0:
+            near_person = True
+            if wp.abs(hit[row, column][2] - hit[y, x][2]) > EDGE_M:
                 at_edge = True
+        else:
+            at_edge = True
 
     behind = wall[y, x]
     ray = pixel_ray(lens, float(x) + 0.5, float(y) + 0.5)
-    if ray[2] < -0.02:
+    if floor_share > 0.0 and ray[2] < -0.02:
         distance = -lens.position[2] / ray[2]
         point = lens.position + ray * distance
         floor_colour = pattern_colour(floor_pattern, point)
@@ -288,7 +309,7 @@ def shade_kernel(
         plain = 0.5 * (floor_pattern.colour_a + floor_pattern.colour_b)
         floor_colour = floor_colour * (1.0 - fade) + plain * fade
         lit = light.ambient + light.strength * light.direction[2]
-        if point[0] * point[0] + point[1] * point[1] < 9.0:
+        if within_any(shadows, point[0], point[1]):
             shadow = wp.mesh_query_ray(mesh, point, light.direction, FAR_M)
             if shadow.result:
                 lit = light.ambient

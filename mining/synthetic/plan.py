@@ -7,18 +7,25 @@ asked before.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.ids import content_id, seed_of
+from mining.synthetic.clocks import make_clocks
 from mining.synthetic.config import SyntheticConfig
+from mining.synthetic.paths import crossing_loops
 from mining.synthetic.placement import place_cameras
-from mining.synthetic.poses import ANGLES, Gait, Pose, random_pose, walking_pose
+from mining.synthetic.poses import ANGLES, Pose, random_pose, stance
+from mining.synthetic.walking import Gait, random_manner, strolling_pose, walking_pose
 
 Array = NDArray[np.float64]
 LOOKED_AT = 12  # times that the cameras are placed for, spread over the capture
+NEIGHBOUR_M = 1.35  # between people who stand in a ring
+TOUCHING_M = 0.3  # stick figures nearer than this may touch
+_ATTEMPTS = 8  # at a pose that does not reach into a neighbour, before the arms go down
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,8 @@ class _Walk:
 
 
 class Plan:
-    """Capture `index` of a config, from 0: identities, shapes, motion and cameras, without bodies
-    or images.
+    """Capture `index` of a config, from 0: identities, shapes, motion, clocks and cameras, without
+    bodies or images.
     """
 
     def __init__(self, config: SyntheticConfig, index: int) -> None:
@@ -47,24 +54,45 @@ class Plan:
             raise ValueError(f"captures are counted from 0, got {index}")
         self.config = config
         self.index = index
-        self.times_s = tuple(frame / config.fps for frame in range(config.num_frames))
+        self.clocks = make_clocks(config, self.rng)
         self.people = tuple(
             f"person-{content_id('synthetic', config.seed, index, person)}"
             for person in range(config.people_per_capture)
         )
         self.shapes = tuple(_random_shape(self.rng("shape", name)) for name in self.people)
-        self._walks = tuple(self._random_walk(person) for person in range(len(self.people)))
+        if config.motion == "crossing":
+            lap_s = float(self.rng("lap").uniform(5.5, 7.5))
+            self._loops = crossing_loops(
+                [self.rng("loop", name) for name in self.people],
+                lap_s,
+                float(self.rng("turn").uniform(0, 2 * np.pi)),
+            )
+            self._manners = tuple(
+                random_manner(
+                    self.rng("walk", name), stature_m(shape), loop.walked_m(lap_s) / lap_s
+                )
+                for name, shape, loop in zip(self.people, self.shapes, self._loops, strict=True)
+            )
+        else:
+            self._walks = tuple(self._random_walk(person) for person in range(len(self.people)))
+        self.standing = cache(self._standing)
         self.cameras = place_cameras(config, self.rng("cameras"), self._reach_world())
 
     def rng(self, *names: Any) -> np.random.Generator:
         """The generator of one random choice of this capture."""
         return np.random.default_rng(seed_of("synthetic", self.config.seed, self.index, *names))
 
-    def state(self, person: int, time_index: int) -> tuple[Pose, Array]:
-        """A person's joint angles and `world_from_body` (4, 4) at a time."""
-        walk = self._walks[person]
+    def state(self, person: int, time_s: float) -> tuple[Pose, Array]:
+        """A person's joint angles and `world_from_body` (4, 4) at a time on the capture's clock;
+        with random motion, those of the nearest frame.
+        """
+        if self.config.motion == "crossing":
+            loop = self._loops[person]
+            pose = strolling_pose(self._manners[person], time_s, loop.walked_m(time_s))
+            x, y = loop.at(time_s).tolist()
+            return pose, _standing_at(x, y, loop.heading_rad(time_s))
         if self.config.motion == "smooth":
-            time_s = self.times_s[time_index]
+            walk = self._walks[person]
             distance_m = walk.speed_m_s * time_s
             around = walk.start_rad + distance_m / walk.radius_m
             pose = walking_pose(
@@ -74,12 +102,33 @@ class Plan:
             return pose, _standing_at(
                 walk.radius_m * np.cos(around), walk.radius_m * np.sin(around), heading
             )
-        rng = self.rng("pose", self.people[person], time_index)
-        # Everybody has a place on a circle, 1.2 m from the neighbours.
-        radius_m = 0.0 if len(self.people) == 1 else 0.6 / np.sin(np.pi / len(self.people))
-        slot = 2 * np.pi * person / len(self.people)
-        x, y = radius_m * np.array([np.cos(slot), np.sin(slot)]) + rng.normal(scale=0.1, size=2)
-        return random_pose(rng), _standing_at(x, y, walk.start_rad + rng.normal(scale=0.9))
+        return self.standing(round(time_s * self.config.fps))[person]
+
+    def _standing(self, frame: int) -> tuple[tuple[Pose, Array], ...]:
+        """Everybody at a time of random motion: each has a place of a ring, with places exchanged
+        from time to time, and a pose that does not reach into those before.
+        """
+        num_people = len(self.people)
+        rng = self.rng("places", frame)
+        radius_m = 0.0 if num_people == 1 else NEIGHBOUR_M / 2 / np.sin(np.pi / num_people)
+        angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.permutation(num_people) / num_people
+        states: list[tuple[Pose, Array]] = []
+        taken = np.empty((0, 3))
+        for name, shape, angle in zip(self.people, self.shapes, angles.tolist(), strict=True):
+            rng = self.rng("pose", name, frame)
+            x, y = radius_m * np.array([np.cos(angle), np.sin(angle)]) + rng.normal(
+                scale=0.08, size=2
+            )
+            for attempt in range(_ATTEMPTS):
+                pose = random_pose(rng) if attempt + 1 < _ATTEMPTS else stance("stand")
+                placed = _standing_at(x, y, rng.uniform(0, 2 * np.pi))
+                figure = _moved(_stick_figure_m(pose, stature_m(shape)), placed)
+                gaps_m = np.linalg.norm(figure[:, None] - taken[None], axis=2)
+                if gaps_m.min(initial=np.inf) > TOUCHING_M:
+                    break
+            states.append((pose, placed))
+            taken = np.concatenate([taken, figure])
+        return tuple(states)
 
     def _random_walk(self, person: int) -> _Walk:
         rng = self.rng("walk", self.people[person])
@@ -99,18 +148,16 @@ class Plan:
 
     def _reach_world(self) -> Array:
         """Points (N, 3) that surround everybody over time, for the cameras to frame."""
-        frames = sorted(
-            set(np.linspace(0, self.config.num_frames - 1, LOOKED_AT).round().astype(int).tolist())
+        times_s = np.unique(np.concatenate([clock.times_s for clock in self.clocks]))
+        looked_at = np.unique(np.linspace(0, len(times_s) - 1, LOOKED_AT).round().astype(int))
+        return np.concatenate(
+            [
+                _moved(_stick_figure_m(pose, stature_m(shape)), placed)
+                for time_s in times_s[looked_at].tolist()
+                for person, shape in enumerate(self.shapes)
+                for pose, placed in [self.state(person, time_s)]
+            ]
         )
-        points = []
-        for person, shape in enumerate(self.shapes):
-            for frame in frames:
-                pose, world_from_body = self.state(person, frame)
-                points.append(
-                    _stick_figure_m(pose, stature_m(shape)) @ world_from_body[:3, :3].T
-                    + world_from_body[:3, 3]
-                )
-        return np.concatenate(points)
 
 
 def stature_m(shape: dict[str, float]) -> float:
@@ -171,6 +218,11 @@ def _stick_figure_m(pose: Pose, stature: float) -> Array:
     return np.concatenate(
         [figure + np.eye(3)[axis] * margin * way for axis in range(2) for way in (-1, 1)]
     )
+
+
+def _moved(points: Array, world_from_body: Array) -> Array:
+    moved: Array = points @ world_from_body[:3, :3].T + world_from_body[:3, 3]
+    return moved
 
 
 def _standing_at(x: float, y: float, heading_rad: float) -> Array:

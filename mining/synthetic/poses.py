@@ -7,12 +7,12 @@ angles of an arm's `turn` or a leg's `spread` and `turn` are outwards, `forward`
 person's front.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.synthetic.hand_shapes import FINGERS, HAND_ANGLES, LIMITS_DEG, random_hand
 from mining.synthetic.stances import STANCES, STANDING
 
 Pose = NDArray[np.float64]  # (len(ANGLES),) degrees
@@ -34,12 +34,12 @@ LIMITS: dict[str, tuple[float, float, float]] = {
     "head_twist": (-60, 60, 20),
     **_both({
         "arm_raise": (3, 165, 15),  # 0 hangs down, 90 is level, 180 overhead
-        "arm_forward": (-45, 115, 20),  # 0 raises sidewards, 90 to the front
+        "arm_forward": (-80, 115, 20),  # 0 raises sidewards, 90 to the front
         "arm_turn": (-45, 45, 15),
         "elbow": (2, 140, 20),
         "forearm_turn": (-60, 60, 25),
         "wrist": (-35, 35, 12),
-        "fingers": (0, 85, 20),
+        **{name: (*LIMITS_DEG[name], 6 if name != "spread" else 2) for name in HAND_ANGLES},
         "hip_forward": (-20, 105, 7),
         "hip_spread": (-12, 38, 5),
         "hip_turn": (-15, 30, 7),
@@ -48,17 +48,27 @@ LIMITS: dict[str, tuple[float, float, float]] = {
     }),
 }  # fmt: skip
 ANGLES = tuple(LIMITS)
-_LOW, _HIGH, _SPREAD = np.array(list(LIMITS.values()), dtype=np.float64).T
+LOW, HIGH, _SPREAD = np.array(list(LIMITS.values()), dtype=np.float64).T
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
     """Draw a stance, mirrored half the time, and vary every angle within the body's limits."""
-    pose = _stance(str(rng.choice(list(STANCES))))
+    pose = stance(str(rng.choice(list(STANCES))))
     if rng.random() < 0.5:
         pose = mirrored(pose)
     if rng.random() < 0.35:  # arms of another stance
-        pose = _with_arms(pose, _stance(str(rng.choice(list(STANCES)))))
-    return np.clip(pose + rng.normal(size=len(ANGLES)) * _SPREAD, _LOW, _HIGH)
+        pose = _with_arms(pose, stance(str(rng.choice(list(STANCES)))))
+    for side in ("left", "right"):
+        if rng.random() < 0.7:
+            pose = with_hand(pose, side, random_hand(rng))
+    return np.clip(pose + rng.normal(size=len(ANGLES)) * _SPREAD, LOW, HIGH)
+
+
+def with_hand(pose: Pose, side: str, hand: NDArray[np.float64]) -> Pose:
+    """The pose with the fingers of one side set to (6,) degrees in the order of `HAND_ANGLES`."""
+    changed = pose.copy()
+    changed[[ANGLES.index(f"{side}_{name}") for name in HAND_ANGLES]] = hand
+    return changed
 
 
 def mirrored(pose: Pose) -> Pose:
@@ -74,54 +84,32 @@ def mirrored(pose: Pose) -> Pose:
     return np.array(list(swapped.values()))
 
 
-@dataclass(frozen=True)
-class Gait:
-    """How somebody walks: `phase_rad` at time 0, `stride_m` for two steps, legs' `swing_deg`."""
-
-    phase_rad: float
-    stride_m: float
-    swing_deg: float
-
-
-def walking_pose(
-    key_poses: tuple[Pose, ...], progress: float, gait: Gait, distance_m: float
-) -> Pose:
-    """The pose after walking a distance: arms and trunk ease through the key poses (`progress`
-    counts them), legs walk.
-    """
-    at = int(np.floor(progress))
-    share = progress - at
-    share = share * share * (3.0 - 2.0 * share)
-    first, second = key_poses[at % len(key_poses)], key_poses[(at + 1) % len(key_poses)]
-    pose = dict(zip(ANGLES, (1.0 - share) * first + share * second, strict=True))
-    phase = gait.phase_rad + 2.0 * np.pi * distance_m / gait.stride_m
-    for side, shift in (("left", 0.0), ("right", np.pi)):
-        swing = np.sin(phase + shift)
-        lifting = max(0.0, np.cos(phase + shift))  # the leg is off the floor while it swings ahead
-        pose |= {
-            f"{side}_hip_forward": gait.swing_deg * (swing + 0.3 + 0.4 * lifting),
-            f"{side}_knee": 6.0 + 1.9 * gait.swing_deg * lifting + 5.0 * max(0.0, -swing),
-            f"{side}_ankle": -6.0 * max(0.0, -swing),
-            f"{side}_hip_spread": -6.0,
-            f"{side}_hip_turn": 5.0,
-        }
-    pose["spine_forward"] = min(pose["spine_forward"], 12.0)
-    pose["pelvis_forward"] = 2.0
-    return np.clip(np.array(list(pose.values())), _LOW, _HIGH)
-
-
 @cache
-def _stance(name: str) -> Pose:
+def stance(name: str) -> Pose:
+    """The pose of one of `STANCES`."""
     angles = dict.fromkeys(ANGLES, 0.0)
-    for changes in (STANDING, STANCES[name]):
+    for changes in (_each_finger(STANDING), _each_finger(STANCES[name])):
         for key, value in changes.items():
             sided = {f"left_{key}", f"right_{key}"} & angles.keys()
-            given = {other for other in STANCES[name] if other != key}
+            given = {other for other in changes if other != key}
             angles |= {target: value for target in (sided - given if sided else {key})}
     return np.array(list(angles.values()))
 
 
+def _each_finger(changes: dict[str, float]) -> dict[str, float]:
+    """`fingers`, of one side or of both, as the curls of its fingers; the thumb follows by half."""
+    written: dict[str, float] = {}
+    for key, value in changes.items():
+        side, _, rest = key.rpartition("_")
+        if rest == "fingers":
+            before = f"{side}_" if side else ""
+            written |= {before + name: value * (0.5 if name == "thumb" else 1) for name in FINGERS}
+        else:
+            written[key] = value
+    return written
+
+
 def _with_arms(pose: Pose, other: Pose) -> Pose:
-    parts = ("arm", "elbow", "forearm", "wrist", "fingers")
+    parts = ("arm", "elbow", "forearm", "wrist", *HAND_ANGLES)
     is_arm = np.array([name.partition("_")[2].startswith(parts) for name in ANGLES])
     return np.where(is_arm, other, pose)
