@@ -125,7 +125,9 @@ TRACKS = Table("tracks", "a track: one person's detections in one view (one hand
     Column("num_detections", INT, "detections in it"),
     Column("reprojection_error_px", REAL,
            "median over its identity's triangulated joints; null in a single view"),
-    Column("identity_source", TEXT, "`given`, `geometry` (joined across views) or `single_view`"),
+    Column("identity_source", TEXT,
+           "`given`, `geometry` (joined across views), `only_person` (no cameras, but nobody else "
+           "is seen in any view) or `single_view`"),
 ))
 
 CROPS = Table("crops", "a crop: one square image of one identity's part in one view at one time", (

@@ -20,6 +20,10 @@ CROSS_VIEW = """
     ELSE covisibility * 4 * cos(radians(view_angle_deg)) * (1 - cos(radians(view_angle_deg))) END
 """.strip()
 
+# Without cameras the angle is unknown: the bell's mean over angles from 0 to 180 degrees, 0 beyond
+# 90, is 0.27, as 4 cos(a)(1 - cos(a)) integrates to 4 - pi up to a right angle.
+UNKNOWN_ANGLE = "0.27 * covisibility"
+
 # Sharpness that saturates about 100, and the keypoints' confidence.
 QUALITY = "sharpness_min / (sharpness_min + 100.0) * keypoint_confidence_min"
 
@@ -48,7 +52,7 @@ END
 
 PRESETS = {
     "default": Preset(
-        _by_kind(CROSS_VIEW, CROSS_POSE),
+        _by_kind(f"coalesce({CROSS_VIEW}, {UNKNOWN_ANGLE})", CROSS_POSE),
         "CroCo v2's rule across views; across poses a band on pose distance, times quality",
     ),
     "crocov2": Preset(

@@ -19,6 +19,7 @@ from mining.geometry.associate import Identity, triangulate_identity
 from mining.geometry.cameras import Camera
 from mining.geometry.cutting import tell_apart
 from mining.geometry.fits import AssociateConfig, Track
+from mining.geometry.only_person import join_the_only_person
 from mining.geometry.track import TrackConfig, link_tracks
 from mining.sources.base import NUM_KEYPOINTS, Part
 
@@ -68,13 +69,15 @@ def identify(
     config: AssociateConfig,
     *,
     max_sync_error_s: float,
+    synchronized: bool = False,
 ) -> Identified:
     """Join a capture's detections, rows sorted by time, into people.
 
     `views` are the view ids, `cameras` their cameras in the same order. Times of different views
-    within `max_sync_error_s` are of one instant. Rejects: `untracked`, `handedness`, those of
-    `tell_apart`, and of hands `body_` with the reason why their body was rejected, or `second_hand`
-    where a body has two of one side.
+    within `max_sync_error_s` are of one instant. Where no view has a camera, the views of a
+    `synchronized` capture are joined only when nobody else is there. Rejects: `untracked`,
+    `handedness`, those of `tell_apart`, and of hands `body_` with the reason why their body was
+    rejected, or `second_hand` where a body has two of one side.
     """
     places = {view_id: place for place, view_id in enumerate(views)}
     rejects: Rejects = {}
@@ -100,6 +103,15 @@ def identify(
         ),
     }  # fmt: skip
     for part, tracks in linked.items():
+        if synchronized and not any(cameras):
+            seen_alone, _ = join_the_only_person(
+                [_track(detections, members, places) for members in tracks],
+                max_sync_error_s=max_sync_error_s,
+            )
+            if seen_alone:
+                only = [tracks[number] for number in sorted(seen_alone)]
+                groups.append(_Group("only_person", {part: only}))
+                continue
         told = tell_apart(
             [_track(detections, members, places) for members in tracks],
             cameras, config, max_sync_error_s=max_sync_error_s, part=part,

@@ -63,7 +63,7 @@ def pair_capture(unit: WorkUnit, detections: Sequence[Row], config: MiningConfig
     max_sync_error_s = config.sync.max_sync_error_s
     found = identify(
         unit.name.scope, detections, cameras, views, config.track, config.associate,
-        max_sync_error_s=max_sync_error_s,
+        max_sync_error_s=max_sync_error_s, synchronized=len(views) > 1 and all(on_clock),
     )  # fmt: skip
     people_tally.take(len(detections))
     for i, (reason, detail) in sorted(found.rejects.items()):

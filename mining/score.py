@@ -33,7 +33,7 @@ class ScoreConfig:
 
     min_keypoint_confidence: float = 0.5  # keypoints below it count as not seen
     min_common_keypoints: int = 8  # seen in both crops, for a pose distance
-    require_view_angle: bool = True  # of cross-view pairs; it is unknown without calibration
+    require_view_angle: bool = False  # of cross-view pairs; it is unknown without cameras
     min_view_angle_deg: float = 10.0  # of cross-view pairs; nearer views show nearly the same image
     max_view_angle_deg: float = 90.0  # of both kinds, where the angle is known
     min_covisibility: float = 0.2

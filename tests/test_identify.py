@@ -160,3 +160,30 @@ def test_a_person_in_one_view_of_several_stays_single():
     found = who_is_who(rows, cameras, ["view-0", "view-1", "view-2"])
     assert sorted(len(person.detections) for person in found.people) == [15, 45]
     assert {one["identity_source"] for one in found.track_rows} == {"geometry", "single_view"}
+
+
+def without_cameras(rows, views, *, synchronized):
+    return identify(
+        "capture", rows, [None] * len(views), views, TrackConfig(), AssociateConfig(),
+        max_sync_error_s=0.02, synchronized=synchronized,
+    )  # fmt: skip
+
+
+def test_without_cameras_the_only_person_is_one_identity_hands_and_all():
+    rows, _, views = scene(3)
+    found = without_cameras(rows, views, synchronized=True)
+    assert {person.part for person in found.people} == {"body", "left_hand"}
+    assert len({person.identity_id for person in found.people}) == 1
+    assert {one["identity_source"] for one in found.track_rows} == {"only_person"}
+    assert len({one["view_id"] for one in found.track_rows}) == 3
+
+
+def test_without_cameras_a_bystander_or_other_clocks_keep_the_views_apart():
+    rows, cameras, views = scene()
+    assert len({one.identity_id for one in
+                without_cameras(rows, views, synchronized=False).people}) == 2  # fmt: skip
+    stands = walk(TIMES_S, (1, 1), (0, 0))
+    rows += [row(cameras[0], stands, t, tag="bystander") for t in range(len(TIMES_S))]
+    rows.sort(key=lambda one: one["time_s"])
+    found = without_cameras(rows, views, synchronized=True)
+    assert all(one["identity_source"] == "single_view" for one in found.track_rows)

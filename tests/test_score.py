@@ -157,7 +157,8 @@ def test_terms_are_the_same_either_way(two_poses, cross_pose):
     ],
 )
 def test_bounds_of_cross_view_pairs(cross_view, change, reason):
-    config = replace(CONFIG, max_truncation=0.5, max_occlusion=0.5, min_appearance=0.3)
+    bounds = {"max_truncation": 0.5, "max_occlusion": 0.5, "min_appearance": 0.3}
+    config = replace(CONFIG, require_view_angle=True, **bounds)
     assert reject_reason(cross_view, config) is None
     found = reject_reason(cross_view | change, config)
     assert found is not None and found[0] == reason and found[1]
@@ -180,7 +181,8 @@ def test_bounds_of_cross_pose_pairs(cross_pose, change, reason):
 
 def test_bounds_are_parameters(cross_view, cross_pose):
     unknown = cross_view | {"view_angle_deg": None}
-    assert reject_reason(unknown, replace(CONFIG, require_view_angle=False)) is None
+    assert reject_reason(unknown, CONFIG) is None
+    assert reject_reason(unknown, replace(CONFIG, require_view_angle=True)) is not None
     assert reject_reason(cross_pose | {"view_angle_deg": None}, CONFIG) is None
     assert reject_reason(cross_pose, replace(CONFIG, min_pose_distance=0.6)) is not None
 
@@ -211,8 +213,9 @@ def test_quality_raises_the_cross_pose_score(cross_pose):
         assert score(cross_pose | {term: better}) > score(cross_pose)
 
 
-def test_unknown_terms_score_nothing(cross_view, cross_pose):
-    assert score(cross_view | {"view_angle_deg": None}) == 0
+def test_an_unknown_pose_scores_nothing_and_an_unknown_angle_little(cross_view, cross_pose):
+    known = score(cross_view | {"view_angle_deg": 60.0})
+    assert score(cross_view | {"view_angle_deg": None}) == pytest.approx(0.27 * known)
     assert score(cross_pose | {"pose_distance": None}) == 0
 
 
