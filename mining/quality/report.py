@@ -17,6 +17,7 @@ from mining.config import MiningConfig
 from mining.quality import metrics
 from mining.quality.pairs import MinedTruth, read_mined
 from mining.run import RunOptions, Watch, mine
+from mining.segment import SampleConfig
 from mining.sources.base import DatasetSpec, Part
 from mining.synthetic.config import SyntheticConfig, quality_scenes
 from mining.synthetic.rate import measure_rate
@@ -48,21 +49,26 @@ def measure_quality(
     """
     root = storage.join(storage.absolute(root), "quality")
     scenes = scenes or quality_scenes()
-    given = MiningConfig()
-    withheld = replace(given, calibrate=replace(given.calibrate, use_given=False))
-    options = RunOptions(root=root, workers=workers)
-    table = {**to_dict(scenes), "num_captures": NUM_CAPTURES, "annotations": "none"}
-    for name, adapter, config in (
-        (SCENES, "synthetic", given),
-        (SCENES_UNCALIBRATED, "synthetic", withheld),
-        (DEMO, "demo", given),
-        (DEMO_UNCALIBRATED, "demo", withheld),
+    # short segments, so that all workers have something to do; they change no figure
+    given = MiningConfig(sample=SampleConfig(segment_s=2.0))
+    withheld = replace(  # angles between views need no hands
+        given,
+        calibrate=replace(given.calibrate, use_given=False),
+        detect=replace(given.detect, parts=("body",)),
+    )
+    table = {**to_dict(scenes), "annotations": "none"}
+    for name, adapter, config, num_captures in (
+        (SCENES, "synthetic", given, NUM_CAPTURES),
+        (SCENES_UNCALIBRATED, "synthetic", withheld, 1),
+        (DEMO, "demo", given, 2),
+        (DEMO_UNCALIBRATED, "demo", withheld, 2),
     ):
+        of_scenes = {**table, "num_captures": num_captures}
         spec = DatasetSpec(
             name=name, adapter=adapter, root=adapter,
-            options=table if adapter == "synthetic" else {},
+            options=of_scenes if adapter == "synthetic" else {},
         )  # fmt: skip
-        mine(spec, config, options, watch)
+        mine(spec, config, RunOptions(root=root, workers=workers), watch)
     return [
         _rendering(workers),
         *measure_scenes(read_mined(root, SCENES), given.crop.min_person_px),

@@ -1,7 +1,7 @@
 """What was truly to be seen in a synthetic capture, and which detection shows whom.
 
-A detection is given to the true body, or hand, whose projected keypoints lie nearest to its own:
-one to one within a frame, hands whatever their side, so that a wrong side is found out.
+A detection shows the true body, or hand, whose projected keypoints lie nearest to its own: a hand
+whatever its side, so that a wrong side is found out. Two detections may show the same body.
 """
 
 from collections import defaultdict
@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from catalog.parts import Row
 from mining.sources.base import Part
@@ -87,11 +86,11 @@ class CaptureTruth:
         shown: dict[str, tuple[int, Part]] = {}
         for (view_id, frame, is_body), rows in frames.items():
             true = self.seen(view_id, frame, ("body",) if is_body else HANDS)
-            costs = np.array([[_distance(row, one) for one in true] for row in rows])
-            costs = costs.reshape(len(rows), len(true))
-            for i, j in zip(*linear_sum_assignment(costs), strict=True):
-                if costs[i, j] < FAR:
-                    shown[rows[i]["detection_id"]] = (true[j].person, true[j].part)
+            for row in rows:
+                distances = [_distance(row, one) for one in true]
+                nearest = int(np.argmin(distances)) if distances else -1
+                if distances and distances[nearest] < FAR:
+                    shown[row["detection_id"]] = (true[nearest].person, true[nearest].part)
         return shown
 
 
