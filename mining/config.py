@@ -4,15 +4,15 @@ section.key=value`.
 
 from dataclasses import dataclass, field
 
-from mining.calibrate import CalibrateConfig
-from mining.candidates import CandidateConfig
-from mining.crop import CropConfig
+from mining.calibration.complete import CalibrateConfig
+from mining.cropping.crop import CropConfig
 from mining.decoding.video import DecodeConfig
 from mining.detecting.config import DetectConfig
-from mining.geometry.fits import AssociateConfig
-from mining.geometry.track import TrackConfig
-from mining.redundancy import RedundancyConfig
-from mining.score import ScoreConfig
+from mining.identity.fits import AssociateConfig
+from mining.identity.track import TrackConfig
+from mining.pairing.candidates import CandidateConfig
+from mining.pairing.redundancy import RedundancyConfig
+from mining.pairing.score import ScoreConfig
 from mining.segment import SampleConfig
 from mining.sync import SyncConfig
 

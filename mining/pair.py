@@ -9,13 +9,13 @@ from catalog.ids import content_id
 from catalog.parts import Row, to_arrow
 from catalog.query import evaluate
 from catalog.scores import expression_of
-from mining.candidates import Candidate, choose_candidates
 from mining.config import MiningConfig
-from mining.crop_facts import crop_facts, joints_at, others_at
 from mining.geometry.cameras import Camera
-from mining.identify import Person, identify
-from mining.redundancy import RepeatedPairs, find_looks, find_near_duplicates
-from mining.score import CropFacts, ScoreConfig, pair_terms, reject_reason
+from mining.identity.identify import Person, identify
+from mining.pairing.candidates import Candidate, choose_candidates
+from mining.pairing.crop_facts import crop_facts, joints_at, others_at
+from mining.pairing.redundancy import RepeatedPairs, find_looks, find_near_duplicates
+from mining.pairing.score import CropFacts, ScoreConfig, pair_terms, reject_reason
 from mining.stage import Outcome, Tally, WorkUnit
 
 VERSION = 2  # raise it when the rows of this stage change for the same input

@@ -1,5 +1,5 @@
 """Stage probe: what a capture's views hold, read from their containers, and the cameras and clocks
-that nobody gave, found from the people in them (mining/calibrate.py).
+that nobody gave, found from the people in them (mining/calibration/complete.py).
 
 A view that cannot be read costs only itself.
 """
@@ -7,7 +7,7 @@ A view that cannot be read costs only itself.
 from dataclasses import replace
 
 from catalog.ids import content_id, seed_of
-from mining.calibrate import CompletedView, complete_capture
+from mining.calibration.complete import CompletedView, complete_capture
 from mining.config import MiningConfig, SplitConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker

@@ -16,7 +16,7 @@ from typing import Any
 
 from catalog.ids import content_id
 from catalog.parts import Row, crops_file
-from mining.crop import Crop, CropConfig, cut, reject_person
+from mining.cropping.crop import Crop, CropConfig, cut, reject_person
 from mining.decoding.readers import Readers
 from mining.detecting.look import Found, Looker
 from mining.sources.base import BrokenOffError, Detection, Frame, PartGroup

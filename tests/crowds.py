@@ -2,7 +2,7 @@
 detector with real faults would give: noise that lasts, keypoints lost or flipped, people hidden,
 missed, found twice, and found where nobody is.
 
-`python -m tests.crowds --scenes 5` measures how well `mining.identify` tells them apart.
+`python -m tests.crowds --scenes 5` measures how well `mining.identity.identify` tells them apart.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from catalog.parts import Row
 from mining.geometry.cameras import Camera
-from mining.geometry.fits import AssociateConfig
-from mining.geometry.track import TrackConfig, box_overlap
-from mining.identify import Identified, identify
+from mining.identity.fits import AssociateConfig
+from mining.identity.identify import Identified, identify
+from mining.identity.track import TrackConfig, box_overlap
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.geometry.cameras import Camera
-from mining.geometry.fits import Track
+from mining.identity.fits import Track
 
 Array = NDArray[np.float64]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mining.geometry.associate import associate, triangulate_identity
 from mining.geometry.cameras import triangulate
-from mining.geometry.fits import AssociateConfig, Fits, Track
+from mining.identity.associate import associate, triangulate_identity
+from mining.identity.fits import AssociateConfig, Fits, Track
 from tests.skeletons import film, ring_of_cameras, turned, walk
 
 CONFIG = AssociateConfig()

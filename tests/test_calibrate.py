@@ -5,8 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mining.calibrate import CalibrateConfig, complete_capture, sample_people, sample_times_s
-from mining.geometry.track import TrackConfig
+from mining.calibration.complete import (
+    CalibrateConfig,
+    complete_capture,
+    sample_people,
+    sample_times_s,
+)
+from mining.identity.track import TrackConfig
 from mining.sources.base import BrokenOffError, Capture, Detection, Frame, View, ViewInfo
 from mining.sync import SyncConfig
 from tests.skeletons import (

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mining import candidates
-from mining.candidates import CandidateConfig
 from mining.geometry.pose import pose_distance
+from mining.pairing import candidates
+from mining.pairing.candidates import CandidateConfig
 from tests.skeletons import STANDING_M
 
 SYNC_S = 0.02

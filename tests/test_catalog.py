@@ -14,7 +14,7 @@ from catalog import check, parts, query, schemas, storage
 from catalog.config import config_hash, override, override_from_table, to_dict
 from catalog.ids import content_id, seed_of
 from catalog.parts import PartName
-from mining.crop import CropConfig
+from mining.cropping.crop import CropConfig
 from mining.decoding.video import DecodeConfig
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mining.geometry.cutting import follow, tell_apart
-from mining.geometry.fits import AssociateConfig, Track
+from mining.identity.cutting import follow, tell_apart
+from mining.identity.fits import AssociateConfig, Track
 from tests.skeletons import detect, film, ring_of_cameras, walk
 
 TIMES_S = np.arange(0, 3, 0.1)

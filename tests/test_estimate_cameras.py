@@ -6,14 +6,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mining.geometry.bones import BODY, bones_of
-from mining.geometry.bundle import Priors, Sightings, Solution, _cost, _linearize
+from mining.calibration.bones import BODY, bones_of
+from mining.calibration.bundle import Priors, Sightings, Solution, _cost, _linearize
+from mining.calibration.estimate_cameras import estimate_cameras
+from mining.calibration.estimate_config import EstimateConfig
+from mining.calibration.two_views import triangulate_rays
 from mining.geometry.cameras import angle_between_views_deg
-from mining.geometry.estimate_cameras import estimate_cameras
-from mining.geometry.estimate_config import EstimateConfig
-from mining.geometry.fits import Track
-from mining.geometry.only_person import join_the_only_person
-from mining.geometry.two_views import triangulate_rays
+from mining.identity.fits import Track
+from mining.identity.only_person import join_the_only_person
 from tests.skeletons import HEIGHT_PX, WIDTH_PX, film, ring_of_cameras, walk
 
 CONFIG = EstimateConfig(max_moments=24)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mining.geometry.associate import Track
+from mining.calibration.estimate_offsets import Offsets, estimate_offsets
 from mining.geometry.cameras import Camera
-from mining.geometry.estimate_offsets import Offsets, estimate_offsets
+from mining.identity.associate import Track
 from mining.sync import SyncConfig
 from tests.skeletons import STANDING_M, detect, ring_of_cameras, walk
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mining.crop import CropConfig, cut, cut_square, square_box
+from mining.cropping.crop import CropConfig, cut, cut_square, square_box
+from mining.cropping.foreground import from_mask, from_skeleton
 from mining.detecting.config import DetectConfig
 from mining.detecting.look import Looker
 from mining.detecting.masks import UltralyticsSegmenter, make_segmenter, match_masks
 from mining.detecting.weights import detector_key
-from mining.foreground import from_mask, from_skeleton
 from mining.sources.base import Detection, Frame
 from tests.plugins import install_plugin
 from tests.rendered import pictures, share_visible

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mining.geometry.fits import AssociateConfig
-from mining.geometry.track import TrackConfig
-from mining.identify import identify
+from mining.identity.fits import AssociateConfig
+from mining.identity.identify import identify
+from mining.identity.track import TrackConfig
 from tests.crowds import film_crowd, judge
 from tests.skeletons import detect, ring_of_cameras, walk
 

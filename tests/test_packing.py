@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mining.geometry.packing import components, pack
+from mining.identity.packing import components, pack
 
 
 class Table:

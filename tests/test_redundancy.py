@@ -5,8 +5,13 @@ grows with the crops.
 import numpy as np
 import pytest
 
-from mining import redundancy
-from mining.redundancy import RedundancyConfig, RepeatedPairs, find_looks, find_near_duplicates
+from mining.pairing import redundancy
+from mining.pairing.redundancy import (
+    RedundancyConfig,
+    RepeatedPairs,
+    find_looks,
+    find_near_duplicates,
+)
 from tests.skeletons import STANDING_M
 
 CONFIG = RedundancyConfig()

@@ -13,7 +13,7 @@ from catalog.scores import PRESETS
 from mining.geometry.covisibility import seen_surface
 from mining.geometry.pose import pose_distance_world
 from mining.geometry.view_angle import directions_from_within, directions_to
-from mining.score import CropFacts, ScoreConfig, pair_terms, reject_reason
+from mining.pairing.score import CropFacts, ScoreConfig, pair_terms, reject_reason
 from tests.skeletons import boxes_around, detect, ring_of_cameras, walk
 
 CONFIG = ScoreConfig()

@@ -5,7 +5,7 @@ told, they end.
 import numpy as np
 import pytest
 
-from mining.geometry.track import TrackConfig, box_overlap, link_tracks
+from mining.identity.track import TrackConfig, box_overlap, link_tracks
 from tests.skeletons import boxes_around, detect, ring_of_cameras, walk
 
 CONFIG = TrackConfig()

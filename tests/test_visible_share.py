@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mining.appearance import appearance_similarity
-from mining.crop import CropConfig, cut, reject_person
+from mining.cropping.appearance import appearance_similarity
+from mining.cropping.crop import CropConfig, cut, reject_person
+from mining.cropping.visible_share import Figure, figures_of, occlusion, truncation
 from mining.sources.base import Detection
 from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.scene import Scene
-from mining.visible_share import Figure, figures_of, occlusion, truncation
 from tests.skeletons import STANDING_M
 
 WIDTH_PX, HEIGHT_PX = 240, 200

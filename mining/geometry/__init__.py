@@ -1,1 +1,1 @@
-"""Geometry: cameras, poses, tracks and identities, as functions over arrays."""
+"""Geometry that several stages need, as functions over arrays: cameras, poses, surfaces."""

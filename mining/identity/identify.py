@@ -1,8 +1,8 @@
 """Who is who in a capture: from the detections of all its views to tracks and identities.
 
 Where the source's annotations name the people, they are believed. Elsewhere tracks are linked in
-each view (`mining/geometry/track.py`), joined across views by geometry
-(`mining/geometry/associate.py`) and cut where they change person (`mining/geometry/cutting.py`). A
+each view (`mining/identity/track.py`), joined across views by geometry
+(`mining/identity/associate.py`) and cut where they change person (`mining/identity/cutting.py`). A
 hand found at a body's wrist belongs to that body's track. Hands without a body are linked whichever
 hand they are taken for, and the majority of a track decides which hand it is.
 """
@@ -15,12 +15,12 @@ import numpy as np
 
 from catalog.ids import content_id
 from catalog.parts import Row
-from mining.geometry.associate import Identity, triangulate_identity
 from mining.geometry.cameras import Camera
-from mining.geometry.cutting import tell_apart
-from mining.geometry.fits import AssociateConfig, Track
-from mining.geometry.only_person import join_the_only_person
-from mining.geometry.track import TrackConfig, link_tracks
+from mining.identity.associate import Identity, triangulate_identity
+from mining.identity.cutting import tell_apart
+from mining.identity.fits import AssociateConfig, Track
+from mining.identity.only_person import join_the_only_person
+from mining.identity.track import TrackConfig, link_tracks
 from mining.sources.base import NUM_KEYPOINTS, Part
 
 Rejects = dict[int, tuple[str, str]]  # by index of detection: reason and the figure that decided

@@ -1,8 +1,8 @@
 """What a capture lacks, found from the people in it: the clocks of its views, then their cameras.
 
 A bounded sample of every view is decoded and looked at, people are tracked in it, and the tracks go
-to `mining/geometry/estimate_offsets.py` and `mining/geometry/estimate_cameras.py`. What is given is
-kept. Where the evidence is too little, the view stays without, with a reason.
+to `estimate_offsets.py` and `estimate_cameras.py` beside this file. What is given is kept. Where
+the evidence is too little, the view stays without, with a reason.
 """
 
 from collections import defaultdict
@@ -12,14 +12,14 @@ from typing import Literal
 
 import numpy as np
 
+from mining.calibration.estimate_cameras import estimate_cameras
+from mining.calibration.estimate_config import EstimateConfig
+from mining.calibration.estimate_offsets import estimate_offsets
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
 from mining.geometry.cameras import Camera
-from mining.geometry.estimate_cameras import estimate_cameras
-from mining.geometry.estimate_config import EstimateConfig
-from mining.geometry.estimate_offsets import estimate_offsets
-from mining.geometry.fits import Track
-from mining.geometry.track import TrackConfig, link_tracks
+from mining.identity.fits import Track
+from mining.identity.track import TrackConfig, link_tracks
 from mining.sources.base import Capture, Detection, Frame, PartGroup, View, ViewInfo
 from mining.sync import SyncConfig
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.bones import Bones
+from mining.calibration.bones import Bones
 
 Array = NDArray[np.float64]
 PER_VIEW = 7  # global parameters of a view: turn (3), shift (3), logarithm of the focal length

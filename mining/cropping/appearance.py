@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.visible_share import Figure
+from mining.cropping.visible_share import Figure
 
 SIDE_PX = 64  # crops are looked at in this size, which blends the threads of patterns
 HUES, GREYS = 8, 3

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from mining.appearance import appearance_similarity
+from mining.cropping.appearance import appearance_similarity
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,8 @@ def link_tracks(
     `times_s` (N,) ascends and is equal within a frame; `boxes_px` is (N, 4) as x0, y0, x1, y1;
     `keypoints_px` (N, K, 3) as x, y, confidence. Detections of tracks shorter than
     `min_track_frames`, second detections of one person in one frame, and boxes that are empty or
-    not finite get -1. `appearance` describes colours as `mining.appearance` does, where known.
+    not finite get -1. `appearance` describes colours, where known, as
+    mining/cropping/appearance.py does.
     """
     times_s, boxes_px = (
         np.asarray(times_s, np.float64),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mining.geometry.cameras import MIN_PARALLAX, Camera
 from mining.geometry.instants import group_instants
-from mining.geometry.packing import Members
+from mining.identity.packing import Members
 from mining.sources.base import Part
 
 Array = NDArray[np.float64]

@@ -18,9 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from mining.calibration.motion import (
+    GRID_FPS,
+    Motion,
+    correlation,
+    epipolar_misfit,
+    misfit,
+    motion_of,
+)
 from mining.geometry.cameras import Camera
-from mining.geometry.fits import Track
-from mining.geometry.motion import GRID_FPS, Motion, correlation, epipolar_misfit, misfit, motion_of
+from mining.identity.fits import Track
 from mining.sync import SyncConfig
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from mining.geometry.cameras import Camera
-from mining.geometry.fits import Track
+from mining.identity.fits import Track
 
 Array = NDArray[np.float64]
 

@@ -13,10 +13,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.bundle import PER_VIEW, Priors, Sightings, Solution, adjust
+from mining.calibration.bundle import PER_VIEW, Priors, Sightings, Solution, adjust
+from mining.calibration.sightings import Footage
+from mining.calibration.two_views import relative_poses, turn_between_deg
 from mining.geometry.cameras import Camera, triangulate
-from mining.geometry.sightings import Footage
-from mining.geometry.two_views import relative_poses, turn_between_deg
 
 Array = NDArray[np.float64]
 

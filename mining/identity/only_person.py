@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mining.geometry.fits import Track
 from mining.geometry.instants import group_instants
+from mining.identity.fits import Track
 
 MIN_SHARED = 0.5  # share of the instants of the view with fewer that two views must have in common
 

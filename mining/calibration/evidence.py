@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.bundle import Sightings, Solution, adjust, errors_px
+from mining.calibration.bundle import Sightings, Solution, adjust, errors_px
+from mining.calibration.grow_views import Link, Located, cameras_of, free_of, priors_of
+from mining.calibration.sightings import MIN_KEYPOINTS, Footage
 from mining.geometry.cameras import Camera
-from mining.geometry.grow_views import Link, Located, cameras_of, free_of, priors_of
-from mining.geometry.sightings import MIN_KEYPOINTS, Footage
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.bones import Bones
+from mining.calibration.bones import Bones
 
 Array = NDArray[np.float64]
 NUM_AZIMUTHS = 16  # 22.5 degrees apart: a descent finds its way from half of that

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.parts import Row
-from mining.candidates import Kind
-from mining.crop import phash_distance
+from mining.cropping.crop import phash_distance
 from mining.geometry.pose import pose_distance
-from mining.identify import keypoints_of
+from mining.identity.identify import keypoints_of
+from mining.pairing.candidates import Kind
 
 HASH_BITS = 64
 MAX_COMPARED = 16  # looks in one bucket that a crop is compared with: bounds the cost

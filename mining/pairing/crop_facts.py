@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.parts import Row
-from mining.geometry.associate import Identity
 from mining.geometry.cameras import Camera
 from mining.geometry.covisibility import seen_surface
 from mining.geometry.view_angle import directions_from_within, directions_to
-from mining.identify import keypoints_of
-from mining.score import CropFacts
+from mining.identity.associate import Identity
+from mining.identity.identify import keypoints_of
+from mining.pairing.score import CropFacts
 
 Array = NDArray[np.float64]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.associate import Rejects, associate
 from mining.geometry.cameras import Camera
-from mining.geometry.fits import AssociateConfig, Fits, Track
-from mining.geometry.packing import Members
+from mining.identity.associate import Rejects, associate
+from mining.identity.fits import AssociateConfig, Fits, Track
+from mining.identity.packing import Members
 from mining.sources.base import Part
 
 Array = NDArray[np.float64]

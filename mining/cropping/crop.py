@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mining.appearance import appearance
-from mining.foreground import ForegroundSource, from_mask, from_skeleton
+from mining.cropping.appearance import appearance
+from mining.cropping.foreground import ForegroundSource, from_mask, from_skeleton
+from mining.cropping.visible_share import Figure, figures_of, occlusion, truncation
 from mining.sources.base import Detection
-from mining.visible_share import Figure, figures_of, occlusion, truncation
 
 SHARPNESS_PX = 128  # sharpness is measured at this size, so that it compares between crops
 PADDING_RGB = (124, 116, 104)  # beyond the frame: ImageNet's mean colour, 0 after normalization

@@ -1,8 +1,8 @@
 """Identities: tracks of different views joined by geometry, one person each, never by order and
 never by guess.
 
-`mining/geometry/fits.py` says how well a set of tracks fits together, and
-`mining/geometry/packing.py` picks the best sets; where another choice is nearly as good, the tracks
+`mining/identity/fits.py` says how well a set of tracks fits together, and
+`mining/identity/packing.py` picks the best sets; where another choice is nearly as good, the tracks
 that it would move to other company are rejected.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.geometry.cameras import Camera, triangulate
-from mining.geometry.fits import AssociateConfig, Fits, Track
 from mining.geometry.instants import group_instants
-from mining.geometry.packing import Members, components, pack
+from mining.identity.fits import AssociateConfig, Fits, Track
+from mining.identity.packing import Members, components, pack
 
 Array = NDArray[np.float64]
 

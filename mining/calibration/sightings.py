@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.bones import Bones, bones_of
-from mining.geometry.bundle import Sightings, Solution, errors_px
+from mining.calibration.bones import Bones, bones_of
+from mining.calibration.bundle import Sightings, Solution, errors_px
+from mining.calibration.estimate_config import EstimateConfig
 from mining.geometry.cameras import Camera
-from mining.geometry.estimate_config import EstimateConfig
-from mining.geometry.fits import Track
 from mining.geometry.instants import group_instants
+from mining.identity.fits import Track
 
 Array = NDArray[np.float64]
 

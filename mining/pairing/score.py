@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.appearance import appearance_similarity
-from mining.candidates import Kind
-from mining.crop import phash_distance
+from mining.cropping.appearance import appearance_similarity
+from mining.cropping.crop import phash_distance
 from mining.geometry.covisibility import Seen, shared_cylinder, shared_surface
 from mining.geometry.pose import pose_distance, pose_distance_world
 from mining.geometry.view_angle import angle_deg
+from mining.pairing.candidates import Kind
 
 Array = NDArray[np.float64]
 Terms = dict[str, str | float | int | None]

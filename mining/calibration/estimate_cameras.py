@@ -21,14 +21,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mining.geometry.associate import associate
-from mining.geometry.bones import BODY
-from mining.geometry.bundle import adjust
-from mining.geometry.cameras import Camera
-from mining.geometry.estimate_config import EstimateConfig
-from mining.geometry.evidence import ViewEstimate, judge
-from mining.geometry.fits import AssociateConfig, Fits, Track
-from mining.geometry.grow_views import (
+from mining.calibration.bones import BODY
+from mining.calibration.bundle import adjust
+from mining.calibration.estimate_config import EstimateConfig
+from mining.calibration.evidence import ViewEstimate, judge
+from mining.calibration.grow_views import (
     Link,
     Located,
     Pose,
@@ -40,8 +37,11 @@ from mining.geometry.grow_views import (
     priors_of,
     settle,
 )
-from mining.geometry.people_frame import people_from_world
-from mining.geometry.sightings import Footage, swap_sides
+from mining.calibration.people_frame import people_from_world
+from mining.calibration.sightings import Footage, swap_sides
+from mining.geometry.cameras import Camera
+from mining.identity.associate import associate
+from mining.identity.fits import AssociateConfig, Fits, Track
 from mining.sources.base import Part
 
 NUM_STEPS = 40  # of the joint adjustment

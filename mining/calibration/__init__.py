@@ -1,0 +1,1 @@
+"""Cameras and clocks that nobody gave, found from the people in the footage."""

@@ -1,0 +1,1 @@
+"""Cutting people and hands out of frames, and what is measured on their pixels."""

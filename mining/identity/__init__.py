@@ -1,0 +1,1 @@
+"""Who is who: tracks in each view, joined across views into people."""
