@@ -5,6 +5,8 @@ calibration; a second report goes on where the first one stopped and mines nothi
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +22,6 @@ from mining.run import RunOptions, Watch, mine
 from mining.segment import SampleConfig
 from mining.sources.base import DatasetSpec, Part
 from mining.synthetic.config import SyntheticConfig, quality_scenes
-from mining.synthetic.rate import measure_rate
 
 SCENES, SCENES_UNCALIBRATED = "scenes", "scenes-uncalibrated"
 DEMO, DEMO_UNCALIBRATED = "demo", "demo-uncalibrated"
@@ -140,9 +141,11 @@ def measure_demo(root: str) -> list[Measurement]:
 
 def _rendering(workers: int | None) -> Measurement:
     num_processes = workers or os.cpu_count() or 1
+    command = [sys.executable, "-m", "mining.synthetic.rate", str(num_processes)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     return Measurement(
         metric="synthetic_images_per_s",
-        value=measure_rate(num_processes=num_processes),
+        value=float(run.stdout.splitlines()[-1]),
         unit="images/s",
         compared_with=f"256 px, three people, all annotations, {num_processes} processes",
         goal=">= 40",

@@ -1,7 +1,8 @@
 """How fast this machine renders, measured as mining does it: processes that each read the views of
-captures of their own, annotations included.
+captures of their own, annotations included. `python -m mining.synthetic.rate 2` writes the rate.
 """
 
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -54,3 +55,7 @@ def _read(config: SyntheticConfig, first: int, num_captures: int) -> int:
                 1 for _ in SyntheticReader().frames(view_uri(config, capture, view), times_s)
             )
     return count
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{measure_rate(num_processes=int(sys.argv[1]))}\n")
