@@ -82,7 +82,7 @@ CHECKS: dict[str, str] = {
         LEFT JOIN tracks USING (track_id) LEFT JOIN views ON crops.view_id = views.view_id
         LEFT JOIN captures ON crops.capture_id = captures.capture_id
         WHERE tracks.track_id IS NULL OR views.view_id IS NULL OR captures.capture_id IS NULL""",
-    "every sample of a shard set is a pair, and shards count their samples": """
+    "every sample of a shard set is a pair (if not, build it again); shards count samples": """
         SELECT samples.shard_set, samples.shard, pairs.pair_id IS NULL AS dangling
         FROM samples LEFT JOIN pairs USING (pair_id) WHERE pairs.pair_id IS NULL
         UNION ALL

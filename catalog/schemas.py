@@ -58,7 +58,7 @@ VIEWS = Table("views", "a view: one camera's images within a capture", (
     Column("capture_id", TEXT, "its capture"),
     Column("name", TEXT, "its name, unique within the capture"),
     Column("uri", TEXT, "file, folder or generator that its frames come from"),
-    Column("reader", TEXT, "which reader reads it: `video`, `images`, `synthetic`"),
+    Column("reader", TEXT, "which reader reads it: `video`, `images`, `synthetic`, `annotated`"),
     Column("width_px", INT, "frame width"),
     Column("height_px", INT, "frame height"),
     Column("fps", REAL, "frames per second"),

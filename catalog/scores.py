@@ -4,6 +4,8 @@ by name or a user's own.
 
 from dataclasses import dataclass
 
+from catalog.schemas import PAIR_TERMS
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -79,5 +81,13 @@ DEFAULT_SCORE = PRESETS["default"].sql
 
 
 def expression_of(score: str) -> str:
-    """The SQL of a preset's name, or the SQL itself."""
+    """The SQL of a preset's name, or the SQL itself.
+
+    Raises ValueError for a single word that is neither a preset nor a term of `pairs`.
+    """
+    terms = {column.name for column in PAIR_TERMS}
+    if score.isidentifier() and score not in PRESETS and score not in terms:
+        raise ValueError(
+            f"{score!r} is neither a preset ({', '.join(PRESETS)}) nor a term of pairs"
+        )
     return PRESETS[score].sql if score in PRESETS else score

@@ -22,6 +22,9 @@ REJECTS = """
     SELECT units.dataset, rejects.stage, reason, count(*) AS dropped, any_value(detail) AS example
     FROM rejects JOIN units ON (units.stage, units.unit) = (rejects.stage, rejects.unit)
     GROUP BY ALL ORDER BY dropped DESC, reason"""
+FIRST_FAILURES = """
+    SELECT id, any_value(error) AS error FROM failures JOIN units USING (stage, unit)
+    WHERE dataset = $dataset GROUP BY id ORDER BY id LIMIT 3"""
 FAILURES = """
     SELECT units.dataset, failures.stage, failures.unit, id, attempt, num_lost, error
     FROM failures LEFT JOIN units ON (units.stage, units.unit) = (failures.stage, failures.unit)
@@ -63,10 +66,14 @@ def run_mine(arguments: argparse.Namespace) -> int:
             "the catalog; --prune deletes them"
         )
     if report.num_broken:
+        units = "unit" if report.num_broken == 1 else "units"
         print(
-            f"{report.num_broken} units lost something: see `python -m mining failures`, "
+            f"{report.num_broken} {units} lost something: see `python -m mining failures`, "
             "and `--retry` there to do them again"
         )
+        lost = query.select(arguments.root, FIRST_FAILURES, {"dataset": spec.name}).to_pylist()
+        for row in lost:
+            print(f"  {row['id']}: {row['error']}")
     return 0
 
 

@@ -163,6 +163,7 @@ class _Run:
         if may_estimate and (capture.sync == "estimated" or not is_complete):
             estimate = [
                 config_hash(config.decode, config.sync, config.track),
+                *config.detect.parts,
                 detector_key(config.detect),
             ]
         key = content_id(

@@ -2,7 +2,8 @@
 what is kept.
 
 Terms are columns of the table `pairs`, so that a user's own expression can rank mined pairs anew.
-`reject_reason` is the one place that decides whether a pair is kept.
+`reject_reason` decides whether a pair keeps within the bounds; pairs that repeat another one are
+dropped by `redundancy.py` beside this file.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,8 @@ BUILT_IN: Mapping[str, str] = {
 }
 BUILT_IN_OPTIONS: Mapping[str, dict[str, Any]] = {"synthetic": {"scenes": "training"}}
 BUILT_IN_CONFIG: Mapping[str, dict[str, Any]] = {
-    "demo": {"sample": {"fps": 20.0}},  # the calibrated capture lasts 1.7 s
+    # the calibrated capture lasts 1.7 s; short segments give every worker something to do
+    "demo": {"sample": {"fps": 20.0, "segment_s": 2.0}},
     "synthetic": {  # rendered small, for training: too small for hands
         "crop": {"size_px": 128, "min_person_px": 48},
         "detect": {"parts": ["body"]},
