@@ -76,7 +76,10 @@ CHECKS: dict[str, str] = {
            OR abs(abs(a.time_s - b.time_s) - time_gap_s) > 1e-6""",
     "cross-view pairs come from views that belong together in time": """
         SELECT pair_id FROM pairs JOIN captures USING (capture_id)
-        WHERE kind = 'cross_view' AND sync = 'none'""",
+        JOIN crops AS a ON crop_a = a.crop_id JOIN views AS va ON va.view_id = a.view_id
+        JOIN crops AS b ON crop_b = b.crop_id JOIN views AS vb ON vb.view_id = b.view_id
+        WHERE kind = 'cross_view'
+          AND (sync = 'none' OR va.offset_s IS NULL OR vb.offset_s IS NULL)""",
     "every crop has its track, view and capture": """
         SELECT crop_id FROM crops
         LEFT JOIN tracks USING (track_id) LEFT JOIN views ON crops.view_id = views.view_id

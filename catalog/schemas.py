@@ -83,6 +83,7 @@ DETECTIONS = Table("detections", "a person, or a hand, found in one frame, good 
     Column("segment", INT, "index of the time window it was mined in"),
     Column("frame_index", INT, "frame of the view, from 0"),
     Column("time_s", REAL, "time on the capture's clock"),
+    Column("num_people", INT, "bodies found in its frame, those not good enough to crop too"),
     Column("part", TEXT, "`body`, `left_hand` or `right_hand`"),
     Column("body_detection_id", TEXT,
            "the detection of a hand's person; null for bodies, and where only the hand was seen"),

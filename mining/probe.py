@@ -66,7 +66,7 @@ def probe_capture(
         tally.keep()
         readable.append(view)
     cameras = [
-        _fitted_camera(view, info, tallies["calibrate"])
+        _fitted_camera(view, info, tallies["calibrate"]) if config.calibrate.use_given else None
         for view, info in zip(readable, infos, strict=True)
     ]
     completed = complete_capture(

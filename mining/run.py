@@ -12,7 +12,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -95,7 +95,7 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
     with run:
         listed = {probe.capture_id_of(spec.name, capture): capture for capture in listing.captures}
         scopes = dict(itertools.islice(listed.items(), options.limit))
-        run.remove_old_captures(listed)
+        run.remove_old_captures(listed, {name for name, _, _ in listing.excluded})
         probes = [run.probe_unit(scope, capture) for scope, capture in scopes.items()]
         run.do("probe", probes)
         segments = {unit.name.scope: run.segment_units(unit) for unit in probes}
@@ -157,10 +157,8 @@ class _Run:
             for view in capture.views
         ]
         config = self.config
-        is_complete = config.calibrate.use_given and all(view.camera for view in capture.views)
-        may_estimate = config.calibrate.estimate and len(capture.views) > 1
         estimate: list[str] = []  # what shapes cameras and clocks that are found from people
-        if may_estimate and (capture.sync == "estimated" or not is_complete):
+        if config.calibrate.estimate and len(capture.views) > 1 and capture.sync != "none":
             estimate = [
                 config_hash(config.decode, config.sync, config.track),
                 *config.detect.parts,
@@ -315,16 +313,17 @@ class _Run:
             },
         )
 
-    def remove_old_captures(self, listed: Mapping[str, Capture]) -> None:
-        """Delete what was mined from earlier contents of the listed captures, and what earlier
-        failures left; captures that are gone from the source stay, unless the run prunes.
+    def remove_old_captures(self, listed: Mapping[str, Capture], excluded: Set[str]) -> None:
+        """Delete what was mined from earlier contents of the listed captures, what earlier failures
+        left, and captures that are left out on purpose now (by name); captures that are gone from
+        the source stay, unless the run prunes.
         """
         names = {capture.name for capture in listed.values()}
         rows = query.select(self.root, OLD_CAPTURES, {"dataset": self.dataset}).to_pylist()
         for row in rows:
             if row["capture_id"] in listed:
                 continue
-            gone = row["name"] is not None and row["name"] not in names
+            gone = row["name"] is not None and row["name"] not in names | excluded
             if gone and not self.options.prune:
                 self.report.num_gone += 1
                 continue

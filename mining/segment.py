@@ -6,7 +6,6 @@ now.
 """
 
 import io
-import itertools
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from catalog.parts import Row, crops_file
 from mining.cropping.crop import Crop, CropConfig, cut, reject_person
 from mining.decoding.readers import Readers
 from mining.detecting.look import Found, Looker
-from mining.sources.base import BrokenOffError, Detection, Frame, PartGroup
+from mining.sources.base import BrokenOffError, Detection, Frame, PartGroup, Reader
 from mining.stage import Outcome, Tally, WorkUnit
 from mining.sync import first_s, own_times
 
@@ -103,6 +102,7 @@ def mine_segment(unit: WorkUnit, readers: Readers, looker: Looker, config: CropC
                 "segment": segment.index,
                 "frame_index": frame.index,
                 "time_s": frame.time_s,
+                "num_people": len(found.bodies),
             }
             for entry in _entries(found, place, size_px, config, people):
                 others = [  # that may hide it; a hand's own body is not one of them
@@ -210,19 +210,19 @@ def _decode(
     """Yield a view's frames, with their times on the capture's clock; where they break off, the
     rest is one row of `failures`. At moments when the view was not filming, nothing is lost.
 
-    The frame of `previous_s` is asked for too and left to the segment before: readers give each
-    frame once, so the moments here that it is nearest to give no second one.
+    A frame that is also nearest to `previous_s` is left to the segment before.
     """
     decoded = 0
     times_s = own_times(view, segment.times_s)
     if not times_s:
         return
-    before = [] if segment.previous_s is None else own_times(view, [segment.previous_s])
     started = time.perf_counter()
     try:
         reader = readers[view["reader"]]
-        wanted = reader.frames(view["uri"], (*before, *times_s))
-        for frame in itertools.islice(wanted, len(before), None):
+        taken = _taken_before(reader, view, segment.previous_s)
+        for frame in reader.frames(view["uri"], times_s):
+            if frame.index == taken:
+                continue
             seconds["decode"] += time.perf_counter() - started
             decoded += 1
             frames.take(1)
@@ -235,6 +235,15 @@ def _decode(
         frames.take(num_lost)
         frames.fail(view["view_id"], f"view {view['name']}: {error}", count=num_lost)
     seconds["decode"] += time.perf_counter() - started
+
+
+def _taken_before(reader: Reader, view: Row, previous_s: float | None) -> int | None:
+    """The index of the frame that the segment before took last, None where it took none."""
+    before = [] if previous_s is None else own_times(view, [previous_s])
+    try:
+        return next((frame.index for frame in reader.frames(view["uri"], before)), None)
+    except ValueError:  # lost to the segment before, which counts it
+        return None
 
 
 def _person_columns(person: Detection) -> dict[str, Any]:

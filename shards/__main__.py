@@ -11,7 +11,7 @@ from catalog.names import dataset_name
 from catalog.progress import show_progress
 from catalog.query import select
 from catalog.report import print_rows
-from shards.build import build_shards, part_groups
+from shards.build import build_shards, part_groups, remove_set
 from shards.format import read_index
 from shards.plan import DEFAULT_WHERE, ShardsConfig
 
@@ -28,7 +28,12 @@ def run_build(arguments: argparse.Namespace) -> int:
         raise ValueError("--part each writes a set for each part: leave --out away, or name a part")
     groups = [arguments.part]
     if arguments.part == "each":
-        groups = list(part_groups(arguments.root, dataset))
+        groups = list(part_groups(arguments.root, dataset, arguments.where))
+        for group in ("body", "hands"):
+            if group not in groups and remove_set(arguments.root, dataset, group):
+                print(f"no pairs of {group} any more: their shards are deleted", file=sys.stderr)
+        if not groups:
+            print(f"no pair fulfils {arguments.where!r}: no shards are written", file=sys.stderr)
     for group in groups:
         report = build_shards(
             arguments.root, dataset, arguments.out, arguments.where, config, watch, group

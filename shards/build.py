@@ -27,7 +27,9 @@ PartGroup = Literal["body", "hands"]  # one model is trained for bodies, one for
 PART_CONDITIONS: dict[PartGroup, str] = {"body": "part = 'body'", "hands": "part <> 'body'"}
 PARTS_THERE = """
     SELECT DISTINCT CASE part WHEN 'body' THEN 'body' ELSE 'hands' END AS part_group FROM pairs
-    WHERE $dataset IS NULL OR dataset = $dataset ORDER BY part_group"""
+    WHERE ($dataset IS NULL OR dataset = $dataset) AND (
+        {where}
+    ) ORDER BY part_group"""
 
 Item = Any
 Watch = Callable[[Iterable[Item], int], Iterable[Item]]
@@ -78,10 +80,9 @@ def build_shards(
     their number. Raises ValueError when there is nothing to write or the plan is refused; see
     `make_plan`.
     """
-    root, name = storage.absolute(root), dataset or "all"
+    root, name = storage.absolute(root), _set_name(dataset, part)
     if part is not None:
         where = f"({where}) AND {PART_CONDITIONS[part]}"
-        name += "-hands" if part == "hands" else ""
     url = storage.absolute(out).rstrip("/") if out else record.default_url(root, name)
     started, clock = datetime.now(UTC), time.perf_counter()
     with connect(root) as connection:
@@ -107,10 +108,31 @@ def build_shards(
     )
 
 
-def part_groups(root: str, dataset: str | None) -> list[PartGroup]:
-    """The groups of parts that a dataset (None: any) has pairs of, bodies where it has none."""
-    rows = select(root, PARTS_THERE, {"dataset": dataset}).to_pylist()
-    return [row["part_group"] for row in rows] or ["body"]
+def part_groups(root: str, dataset: str | None, where: str) -> list[PartGroup]:
+    """The groups of parts of which a dataset (None: any) has pairs that fulfil a condition."""
+    rows = select(root, PARTS_THERE.format(where=where), {"dataset": dataset}).to_pylist()
+    return [row["part_group"] for row in rows]
+
+
+def remove_set(root: str, dataset: str | None, part: PartGroup) -> bool:
+    """Delete the set of a part in its default place, tars and rows, as when the dataset has no such
+    pairs any more; tell whether there was one.
+    """
+    root = storage.absolute(root)
+    name = _set_name(dataset, part)
+    url = record.default_url(root, name)
+    if _earlier_index(url) is None:
+        return False
+    storage.delete(storage.join(url, INDEX_NAME))
+    for file in storage.list_files(url, suffix=".tar"):
+        if TAR_NAME.fullmatch(file.rsplit("/", 1)[-1]):
+            storage.delete(file)
+    record.remove_rows(root, name)
+    return True
+
+
+def _set_name(dataset: str | None, part: PartGroup | None) -> str:
+    return (dataset or "all") + ("-hands" if part == "hands" else "")
 
 
 def _earlier_index(url: str) -> ShardIndex | None:

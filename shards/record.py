@@ -101,6 +101,12 @@ def remove_earlier(root: str, name: PartName) -> None:
     parts.remove([url for key, url in outputs if key != name.key])
 
 
+def remove_rows(root: str, name: str) -> None:
+    """Delete the rows of a shard set in its default place."""
+    outputs = parts.all_outputs(root).get((name, UNIT), [])
+    parts.remove([url for _, url in outputs])
+
+
 def record_run(root: str, plan: Plan, started: datetime, wall_s: float, num_failed: int) -> None:
     """Write the row of `runs` for a build that did work; it alone knows the clock."""
     run_id = content_id(plan.plan_hash, started.isoformat())

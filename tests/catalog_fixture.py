@@ -61,7 +61,9 @@ def _write_capture(root: str, dataset: str, number: int, split: str, num_times: 
         "subject": f"subject-{number}",
         "split": split,
     }
-    view_rows = [{"view_id": view_id, "capture_id": capture_id} for view_id in views]
+    view_rows = [
+        {"view_id": view_id, "capture_id": capture_id, "offset_s": 0.0} for view_id in views
+    ]
     track_columns = ("track_id", "capture_id", "view_id", "identity_id")
     tracks = {crop["track_id"]: {name: crop[name] for name in track_columns} for crop in crops}
     parts.commit(root, segment, {}, crops_tar=tar)

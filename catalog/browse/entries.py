@@ -78,8 +78,8 @@ STAGES = """
            sum(num_rejected)::BIGINT AS num_rejected, sum(num_failed)::BIGINT AS num_failed
     FROM units WHERE $dataset IS NULL OR dataset = $dataset
     GROUP BY stage, counted
-    ORDER BY list_position(['list', 'probe', 'calibrate', 'decode', 'detect', 'identify', 'crop',
-                            'pair', 'shards'], stage), counted"""
+    ORDER BY list_position(['list', 'probe', 'calibrate', 'sync', 'decode', 'detect', 'identify',
+                            'crop', 'pair', 'shards'], stage), counted"""
 
 DROPPED = """
     WITH mined AS (

@@ -41,6 +41,16 @@ class CalibrateConfig(EstimateConfig):
     offset_fps: float = 25.0  # moments looked at in a second, for clocks and cameras ...
     offset_window_s: float = 24.0  # ... in one window from each view's beginning
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a sample of the footage that holds nothing."""
+        super().__post_init__()
+        sample = (self.fps, self.num_windows, self.window_s, self.offset_fps, self.offset_window_s)
+        if min(sample) <= 0:
+            raise ValueError(
+                "calibrate: fps, num_windows, window_s, offset_fps and offset_window_s must be "
+                f"above 0, got {', '.join(map(str, sample))}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompletedView:
@@ -77,19 +87,22 @@ def complete_capture(
     """
     if not config.use_given:
         cameras = [None] * len(cameras)
+    needs_clock = capture.sync == "estimated" and len(capture.views) > 1
     completed = [
         CompletedView(
-            offset_s=view.offset_s,
+            offset_s=None if needs_clock else view.offset_s,
             camera=camera,
             calibration="none" if camera is None else "given",
         )
         for view, camera in zip(capture.views, cameras, strict=True)
     ]
-    needs_clock = capture.sync == "estimated"
     needs_camera = any(camera is None for camera in cameras)
     together = len(capture.views) > 1 and capture.sync != "none"
     if not config.estimate or not together or not (needs_clock or needs_camera):
-        return tuple(completed)
+        not_sought = (("sync", "not_sought", "calibrate.estimate is false"),)
+        return tuple(
+            replace(view, problems=not_sought) if needs_clock else view for view in completed
+        )
     times_s = sample_times_s(capture.views, infos, config, own_clocks=needs_clock)
     tracks, problems = sample_people(
         capture.views, times_s, capture.annotated, readers, looker, track_config

@@ -90,7 +90,8 @@ def _open(uri: str) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def _read(file: str) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(storage.read_bytes(file), np.uint8), cv2.IMREAD_COLOR)
+    data = np.frombuffer(storage.read_bytes(file), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise ValueError(f"{file.rsplit('/', 1)[-1]} is not an image that can be read")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

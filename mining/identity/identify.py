@@ -102,8 +102,11 @@ def identify(
             track_config.min_handedness_share, rejects,
         ),
     }  # fmt: skip
+    # people who are not good enough to crop count too, and those whom annotations name
+    alone = all((row.get("num_people") or 0) <= 1 for row in detections) and not groups
+    nobody_else = synchronized and not any(cameras) and alone
     for part, tracks in linked.items():
-        if synchronized and not any(cameras):
+        if nobody_else:
             seen_alone, _ = join_the_only_person(
                 [_track(detections, members, places) for members in tracks],
                 max_sync_error_s=max_sync_error_s,

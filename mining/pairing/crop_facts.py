@@ -57,12 +57,29 @@ def crop_facts(
 
 
 def joints_at(geometry: Identity, times_s: Array, max_sync_error_s: float) -> Array:
-    """The joints of an identity at times (N,): (N, K, 3) in world coordinates, NaN where the
-    identity has no instant there.
+    """The joints of an identity at times (N,) of its own crops: (N, K, 3) in world coordinates, NaN
+    where the identity has no instant there.
     """
     last = np.searchsorted(geometry.times_s, times_s + 1e-9, side="right") - 1
-    places = np.maximum(last, 0)
-    here = (last >= 0) & (times_s - geometry.times_s[places] <= max_sync_error_s + 1e-9)
+    return _joints(geometry, np.maximum(last, 0), times_s, max_sync_error_s)
+
+
+def joints_near(geometry: Identity, times_s: Array, max_sync_error_s: float) -> Array:
+    """As `joints_at` for times of somebody else's crops, which may come before or after an instant
+    of this identity.
+    """
+    after = np.clip(np.searchsorted(geometry.times_s, times_s), 1, len(geometry.times_s) - 1)
+    before = np.maximum(after - 1, 0)
+    after = np.minimum(before + 1, len(geometry.times_s) - 1)
+    waits_s, late_s = geometry.times_s[after] - times_s, times_s - geometry.times_s[before]
+    nearest = np.where(np.abs(late_s) <= np.abs(waits_s), before, after)
+    return _joints(geometry, nearest, times_s, max_sync_error_s)
+
+
+def _joints(
+    geometry: Identity, places: NDArray[np.int64], times_s: Array, max_sync_error_s: float
+) -> Array:
+    here = np.abs(times_s - geometry.times_s[places]) <= max_sync_error_s + 1e-9
     return np.where(here[:, None, None], geometry.joints_world[places], np.nan)
 
 
@@ -78,7 +95,7 @@ def others_at(
             continue
         if body.times_s[-1] < times_s.min() or body.times_s[0] > times_s.max() + max_sync_error_s:
             continue
-        joints_world = joints_at(body, times_s, max_sync_error_s)
+        joints_world = joints_near(body, times_s, max_sync_error_s)
         if np.isfinite(joints_world).any():
             found.append(joints_world)
     return found

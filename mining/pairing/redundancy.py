@@ -10,13 +10,14 @@ the same look, and of the pairs that join the same two looks only the first is k
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.parts import Row
 from mining.cropping.crop import phash_distance
+from mining.geometry.instants import group_instants
 from mining.geometry.pose import pose_distance
 from mining.identity.identify import keypoints_of
 from mining.pairing.candidates import Kind
@@ -131,12 +132,8 @@ def _same_picture(row: Row, last: Row | None, config: RedundancyConfig) -> str |
 
 def _moments(detections: Sequence[Row], max_sync_error_s: float) -> Iterator[list[int]]:
     """Indices of the detections of each moment, in the order of time."""
-    moment: list[int] = []
-    for i in sorted(range(len(detections)), key=lambda i: float(detections[i]["time_s"])):
-        start_s = detections[moment[0]]["time_s"] if moment else detections[i]["time_s"]
-        if detections[i]["time_s"] - start_s > max_sync_error_s:
-            yield moment
-            moment = []
-        moment.append(i)
-    if moment:
-        yield moment
+    times_s = np.array([row["time_s"] for row in detections], dtype=np.float64)
+    instants = group_instants([times_s], max_sync_error_s)[1][0]
+    order = sorted(range(len(detections)), key=lambda i: (instants[i], times_s[i], i))
+    for _, moment in groupby(order, key=lambda i: int(instants[i])):
+        yield list(moment)

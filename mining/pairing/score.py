@@ -36,7 +36,8 @@ class ScoreConfig:
     min_common_keypoints: int = 8  # seen in both crops, for a pose distance
     require_view_angle: bool = False  # of cross-view pairs; it is unknown without cameras
     min_view_angle_deg: float = 10.0  # of cross-view pairs; nearer views show nearly the same image
-    max_view_angle_deg: float = 90.0  # of both kinds, where the angle is known
+    # of both kinds, where it is known; see also candidates.max_target_angle_deg
+    max_view_angle_deg: float = 90.0
     min_covisibility: float = 0.2
     min_pose_distance: float = (
         0.1  # of cross-pose pairs; less is the same pose: noise makes 0.02 to 0.14

@@ -1,6 +1,7 @@
 """The figures of the quality report, each a function from mined rows and their truth to one number.
 
-Pairs of which a crop shows nobody (by `CaptureTruth.match`) count as wrong, never as missing.
+For purity and handedness, a crop that shows nobody (by `CaptureTruth.match`) counts as wrong.
+Errors and correlations of terms are over crops that do show somebody.
 """
 
 from collections import defaultdict
@@ -38,6 +39,9 @@ def person_recall(mined: MinedTruth, min_person_px: float) -> Measurement:
             shown = mined.shown.get(row["detection_id"])
             if shown is not None:
                 people.add(shown[0])
+    for capture_id, frame in {(key[0], key[2]) for key in found}:
+        for view_id in mined.truths[capture_id].view_ids:
+            found[capture_id, view_id, frame] |= set()  # views in which nobody was found count too
     wanted = hits = 0
     for (capture_id, view_id, frame), people in sorted(found.items())[::EVERY]:
         truth = mined.truths[capture_id]
@@ -69,7 +73,7 @@ def identity_purity(mined: MinedTruth, kind: str) -> Measurement:
     pure = 0
     for pair in pairs:
         a, b = mined.shown.get(pair["detection_a"]), mined.shown.get(pair["detection_b"])
-        pure += a is not None and b is not None and a[0] == b[0]
+        pure += a is not None and a == b and a[1] == pair["part"]
     return Measurement(
         metric=f"identity_purity_{kind}",
         value=_share(pure, len(pairs)),

@@ -44,6 +44,11 @@ class CaptureTruth:
         """`uris` of the views by view id, as in the catalog."""
         self._uris = uris
 
+    @property
+    def view_ids(self) -> list[str]:
+        """The ids of the views."""
+        return list(self._uris)
+
     @cached_property
     def scene(self) -> Scene:
         """The scene that all views show."""

@@ -57,10 +57,11 @@ class AistPlusPlus:
             for name in evaluation.AISTPP_LISTS
             if storage.exists(f"{root}/splits/{name}")
         }
-        if not lists and not options["include_evaluation"]:
+        missing = sorted(set(evaluation.AISTPP_LISTS) - set(lists))
+        if missing and not options["include_evaluation"]:
             raise ValueError(
-                "splits/ of AIST++ is not there, so evaluation sequences cannot be told: download "
-                "the splits, or set include_evaluation = true"
+                f"splits/ of AIST++ lacks {', '.join(missing)}, so evaluation sequences cannot be "
+                "told: download the splits, or set include_evaluation = true"
             )
         for sequence, setting in settings.items():
             dancer = re.search(r"_(d\d+)_", sequence)
