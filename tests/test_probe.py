@@ -1,0 +1,92 @@
+"""Stage probe: what is known of cameras and clocks, and what stays unknown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from catalog.parts import PartName
+from mining.config import MiningConfig
+from mining.decoding.readers import Readers
+from mining.detecting.look import Looker
+from mining.probe import probe_capture
+from mining.segment import Segment, mine_segment
+from mining.sources.base import Capture, Frame, View, ViewInfo
+from mining.stage import Outcome, WorkUnit
+
+
+class Grey:
+    """Views of ten grey frames a second for two seconds, with nobody in them; `lost` frames cannot
+    be read.
+    """
+
+    def __init__(self, lost: Sequence[int] = ()) -> None:
+        self.lost = lost
+
+    def probe(self, uri: str) -> ViewInfo:
+        return ViewInfo(width_px=64, height_px=48, fps=10.0, num_frames=20)
+
+    def frames(self, uri: str, times_s: Sequence[float]) -> Iterator[Frame]:
+        for index in dict.fromkeys(round(time_s * 10) for time_s in times_s):
+            if index not in self.lost:
+                image = np.full((48, 64, 3), 128, np.uint8)
+                yield Frame(index=index, time_s=index / 10, image=image, people=())
+
+
+def readers(reader: Grey, config: MiningConfig) -> Readers:
+    made = Readers(config.decode)
+    made._made["grey"] = reader
+    return made
+
+
+def unit(stage: str, payload: object) -> WorkUnit:
+    return WorkUnit(
+        stage=stage, name=PartName("capture", stage, "key"), dataset="grey", payload=payload,
+        counted_stage=stage, counted="views", expected=2,
+    )  # fmt: skip
+
+
+def probe(capture: Capture, config: MiningConfig) -> Outcome:
+    looker = Looker(config.detect)
+    return probe_capture(unit("probe", capture), readers(Grey(), config), looker, config)
+
+
+VIEWS = tuple(View(name=name, uri=name, reader="grey", fingerprint=name) for name in "ab")
+CAPTURE = Capture(
+    name="grey", uri="grey", views=VIEWS, annotated=("body", "hands"), sync="estimated"
+)
+
+
+def test_clocks_that_are_not_found_stay_unknown() -> None:
+    outcome = probe(CAPTURE, MiningConfig())
+    assert [view["offset_s"] for view in outcome.rows["views"]] == [None, None]
+    assert [capture["sync"] for capture in outcome.rows["captures"]] == ["none"]
+    sought = [row for row in outcome.rows["rejects"] if row["stage"] == "sync"]
+    assert len(sought) == 2 and all(row["detail"] for row in sought)
+
+
+def test_clocks_that_are_not_sought_stay_unknown() -> None:
+    config = MiningConfig()
+    config = replace(config, calibrate=replace(config.calibrate, estimate=False))
+    outcome = probe(CAPTURE, config)
+    assert [view["offset_s"] for view in outcome.rows["views"]] == [None, None]
+    assert [capture["sync"] for capture in outcome.rows["captures"]] == ["none"]
+    assert {row["reason"] for row in outcome.rows["rejects"]} == {"not_sought"}
+
+
+def test_a_lost_last_frame_of_one_segment_takes_none_from_the_next() -> None:
+    config = MiningConfig()
+    views = probe(replace(CAPTURE, sync="given"), config).rows["views"][:1]
+    segment = Segment(
+        index=1, views=tuple(views), previous_s=0.9, annotated=("body", "hands"),
+        times_s=tuple(k / 10 for k in range(10, 20)),
+    )  # fmt: skip
+    for lost in ((), (9,)):
+        outcome = mine_segment(
+            unit("segment", segment),
+            readers(Grey(lost), config),
+            Looker(config.detect),
+            config.crop,
+        )
+        [decoded] = [row for row in outcome.rows["units"] if row["stage"] == "decode"]
+        assert (decoded["num_in"], decoded["num_kept"]) == (10, 10)
