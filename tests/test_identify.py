@@ -187,3 +187,21 @@ def test_without_cameras_a_bystander_or_other_clocks_keep_the_views_apart():
     rows.sort(key=lambda one: one["time_s"])
     found = without_cameras(rows, views, synchronized=True)
     assert all(one["identity_source"] == "single_view" for one in found.track_rows)
+
+
+def test_a_hand_at_the_other_wrist_or_at_none_is_rejected():
+    cameras = ring_of_cameras(3, arc_deg=180, radius_m=3)
+    body = walk(TIMES_S, (0, 0), (0.2, 0))
+    palm = np.random.default_rng(1).normal(0, 0.04, (1, 21, 3))
+    rows = []
+    for t in range(len(TIMES_S)):
+        for view, camera in enumerate(cameras):
+            rows.append(row(camera, body, t, view=view))
+            at = body[:, 9] if view < 2 else body[:, 10] if t % 2 else body[:, 0]
+            hand = at[:, None] + palm - palm[:, :1]
+            rows.append(row(camera, hand, t, "left_hand", view,
+                            body_detection_id=rows[-1]["detection_id"]))  # fmt: skip
+    found = who_is_who(rows, cameras, [f"view-{view}" for view in range(3)])
+    of_view = {rows[i]["view_id"] for i in found.rejects}
+    assert of_view == {"view-2"} and len(found.rejects) >= 0.9 * len(TIMES_S)
+    assert {reason for reason, _ in found.rejects.values()} <= {"not_at_wrist", "other_wrist"}

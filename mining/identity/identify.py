@@ -19,6 +19,7 @@ from mining.geometry.cameras import Camera
 from mining.identity.associate import Identity, triangulate_identity
 from mining.identity.cutting import tell_apart
 from mining.identity.fits import AssociateConfig, Track
+from mining.identity.hand_place import elsewhere
 from mining.identity.only_person import join_the_only_person
 from mining.identity.track import TrackConfig, link_tracks
 from mining.sources.base import NUM_KEYPOINTS, Part
@@ -136,12 +137,22 @@ def identify(
             for members in _all(group.tracks)
         }
         identity_id = content_id("identity", capture_id, sorted(ids.values()))
+        body: Identity | None = None
         for part in NUM_KEYPOINTS:
             tracks = group.tracks.get(part, [])
-            seen = [members for members in [*tracks, *group.hands.get(part, [])] if members]
+            hands_there = group.hands.get(part, [])
+            if body is not None:
+                wrong = elsewhere(
+                    part, [i for members in hands_there for i in members],
+                    detections, body, cameras, places, max_sync_error_s,
+                )  # fmt: skip
+                rejects |= wrong
+                hands_there = [[i for i in members if i not in wrong] for members in hands_there]
+            seen = [members for members in [*tracks, *hands_there] if members]
             if not seen:
                 continue
             geometry = geometry_of(seen)
+            body = geometry if part == "body" else body
             indices = tuple(sorted(i for members in seen for i in members))
             people.append(
                 Person(identity_id=identity_id, part=part, detections=indices, geometry=geometry)
@@ -162,9 +173,9 @@ def identify(
                     "reprojection_error_px": geometry.reprojection_error_px,
                     "identity_source": group.source,
                 })  # fmt: skip
-    for i, body in body_of.items():
-        if body is not None and i not in rejects:
-            track_of[i] = track_of[body]
+    for i, owner in body_of.items():
+        if owner is not None and i not in rejects:
+            track_of[i] = track_of[owner]
     return Identified(
         people=tuple(people), track_rows=tuple(rows), track_of=track_of, rejects=rejects
     )

@@ -49,6 +49,8 @@ def write_aistpp(root: Path) -> Path:
     ]
     (root / "cameras/setting1.json").write_text(json.dumps(setting))
     (root / "ignore_list.txt").write_text(f"{IGNORED}\n")
+    for name in ("crossmodal_val", "pose_val", "pose_test"):
+        (root / f"splits/{name}.txt").write_text("")
     (root / "splits/crossmodal_test.txt").write_text(f"{TEST}\n")
     (root / "splits/crossmodal_train.txt").write_text(f"{SEQUENCE}\n")
     joints = np.array([body(frame) for frame in range(NUM_FRAMES)])
