@@ -16,7 +16,7 @@ class DetectConfig:
     input_px: int = 640  # longer side of the network's input
     device: str = "auto"  # `auto`, `cpu`, `cuda` or `cuda:N`
     hand_model: str = "default"  # or a .task file, or an entry point in `crosspairs.hand_finders`
-    hand_confidence: float = 0.65  # hands below it are rejected, or not reported without bodies
+    hand_confidence: float = 0.8  # hands below it are rejected, or not reported without bodies
     min_hand_px: int = 40  # side of the square to look at around a wrist: about twice the hand
     masks: str = (
         "none"  # or a segmentation model's file, or an entry point in `crosspairs.segmenters`
