@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import (
+from training.loading.augment import (
     AugmentConfig,
     Window,
     augment_image,

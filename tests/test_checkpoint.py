@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training import checkpoint
-from training.model import Croco, CrocoConfig
+from training.models.croco import Croco, CrocoConfig
 from training.optimizer import OptimizerConfig, make_optimizer, set_learning_rate
 
 CONFIG = CrocoConfig(

@@ -69,9 +69,9 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 import pkgutil, training
-for module in pkgutil.iter_modules(training.__path__):
-    if module.name != "__main__":
-        importlib.import_module("training." + module.name)
+for module in pkgutil.walk_packages(training.__path__, "training."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 import training.__main__
 """
     result = subprocess.run(

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.toy_shards import write_toy_shards
-from training.augment import AugmentConfig
-from training.batches import PairBatch, View
-from training.loader import LoaderConfig, PairLoader
-from training.masking import MaskingConfig
-from training.order import Mixture, epoch_order
+from training.loading.augment import AugmentConfig
+from training.loading.batches import PairBatch, View
+from training.loading.loader import LoaderConfig, PairLoader
+from training.loading.masking import MaskingConfig
+from training.loading.order import Mixture, epoch_order
 
 VIEW = View(image_px=32, patch_px=8, augment=AugmentConfig(), masking=MaskingConfig(), seed=0)
 

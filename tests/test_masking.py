@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.masking import MaskingConfig, draw_mask, num_masked
+from training.loading.masking import MaskingConfig, draw_mask, num_masked
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.9, 176), (0.75, 147), (0.5, 98)])

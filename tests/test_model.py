@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from training import presets
-from training.model import Croco, CrocoConfig, normalize_patches, patchify, unpatchify
-from training.positions import grid_positions, rope_table, rotate, sincos_embedding
+from training.models.croco import Croco, CrocoConfig, normalize_patches, patchify, unpatchify
+from training.models.positions import grid_positions, rope_table, rotate, sincos_embedding
 
 SMALL = dict(
     image_px=32, patch_px=8, encoder_depth=2, encoder_width=32, encoder_heads=2,

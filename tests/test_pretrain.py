@@ -22,7 +22,7 @@ from training.__main__ import build_parser
 from training.checkpoint import find_checkpoint
 from training.evaluate import wrong_partners
 from training.loss import LossConfig, combine_losses
-from training.model import Croco
+from training.models.croco import Croco
 from training.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from training.presets import PRESETS, tiny
 from training.pretrain import pretrain

@@ -104,7 +104,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate a checkpoint on the held-out pairs of shard sets."""
     from training.checkpoint import find_checkpoint, load_weights, read_progress
     from training.evaluate import evaluate, format_rows, load_held_out
-    from training.model import Croco
+    from training.models.croco import Croco
     from training.pictures import choose_rows, draw_completions
     from training.pretrain import choose_device
     from training.run_config import config_from_dict, held_out_view

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from shards.format import read_index
-from training.augment import normalize_images
-from training.batches import PairBatch, View
-from training.loader import LoaderConfig, PairLoader
-from training.model import Croco
-from training.reader import KINDS
+from training.loading.augment import normalize_images
+from training.loading.batches import PairBatch, View
+from training.loading.loader import LoaderConfig, PairLoader
+from training.loading.reader import KINDS
+from training.models.croco import Croco
 
 SECOND_IMAGES = ("true", "wrong", "none")
 UNIT = "squared error over each patch's variance"

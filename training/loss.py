@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.reader import KINDS
+from training.loading.reader import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)

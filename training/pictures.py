@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.augment import normalize_images
-from training.batches import PairBatch
-from training.model import Croco, patchify, unpatchify
-from training.reader import KINDS
+from training.loading.augment import normalize_images
+from training.loading.batches import PairBatch
+from training.loading.reader import KINDS
+from training.models.croco import Croco, patchify, unpatchify
 
 TILE_PX = 192  # side of one shown image
 MARGIN_PX = 6

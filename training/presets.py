@@ -4,11 +4,11 @@ single values.
 
 from collections.abc import Callable
 
-from training.augment import AugmentConfig
-from training.loader import LoaderConfig
+from training.loading.augment import AugmentConfig
+from training.loading.loader import LoaderConfig
+from training.loading.masking import MaskingConfig
 from training.loss import LossConfig
-from training.masking import MaskingConfig
-from training.model import CrocoConfig
+from training.models.croco import CrocoConfig
 from training.optimizer import OptimizerConfig
 from training.run_config import PretrainConfig, RunConfig
 

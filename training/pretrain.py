@@ -15,8 +15,6 @@ import torch
 
 from catalog import storage
 from catalog.config import to_dict
-from training.augment import normalize_images
-from training.batches import PairBatch
 from training.checkpoint import (
     Progress,
     find_checkpoint,
@@ -27,9 +25,11 @@ from training.checkpoint import (
     save_checkpoint,
 )
 from training.evaluate import evaluate, load_held_out
-from training.loader import PairLoader
+from training.loading.augment import normalize_images
+from training.loading.batches import PairBatch
+from training.loading.loader import PairLoader
 from training.loss import Losses, combine_losses
-from training.model import Croco
+from training.models.croco import Croco
 from training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from training.pictures import choose_rows, draw_completions
 from training.run_config import (

@@ -6,13 +6,13 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from catalog.config import override_from_table, valid_keys
-from training.augment import AugmentConfig
-from training.batches import View
 from training.evaluate import EvaluateConfig
-from training.loader import LoaderConfig
+from training.loading.augment import AugmentConfig
+from training.loading.batches import View
+from training.loading.loader import LoaderConfig
+from training.loading.masking import MaskingConfig
 from training.loss import LossConfig
-from training.masking import MaskingConfig
-from training.model import CrocoConfig
+from training.models.croco import CrocoConfig
 from training.optimizer import OptimizerConfig
 
 MAY_CHANGE = {  # when a run is continued: its length and what changes no result

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from catalog import storage
-from training.batches import PairBatch
+from training.loading.batches import PairBatch
 from training.loss import Losses
 
 

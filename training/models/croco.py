@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
-from training.blocks import NORM_EPS, DecoderBlock, EncoderBlock
-from training.positions import rope_table, sincos_embedding
+from training.models.blocks import NORM_EPS, DecoderBlock, EncoderBlock
+from training.models.positions import rope_table, sincos_embedding
 
 TARGET_EPS = 1e-6  # added to a patch's variance, so that a plain patch has the target zero
 MASK_TOKEN_STD = 0.02

@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 from catalog import storage
 from catalog.ids import content_id, seed_of
 from shards.format import read_index
-from training.augment import AugmentConfig, augment_image
-from training.masking import MaskingConfig, draw_mask
-from training.order import Mixture, Slots, epoch_order
-from training.reader import Pair, ShardCache, decode_pair
+from training.loading.augment import AugmentConfig, augment_image
+from training.loading.masking import MaskingConfig, draw_mask
+from training.loading.order import Mixture, Slots, epoch_order
+from training.loading.reader import Pair, ShardCache, decode_pair
 
 ARRAYS = ("images_a", "images_b", "foreground", "visible", "masked")
 

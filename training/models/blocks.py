@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from training.positions import rotate
+from training.models.positions import rotate
 
 NORM_EPS = 1e-6
 

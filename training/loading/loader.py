@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 from torch.utils.data import DataLoader
 
-from training.batches import BatchMaker, PairBatch, Reading, View
+from training.loading.batches import BatchMaker, PairBatch, Reading, View
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The model: CroCo, its blocks and its positions."""
