@@ -182,6 +182,7 @@ def _write_set(
             sorted(Counter(kinds[id] for tar in tars for id in tar.pair_ids).items())
         ),
         crop_px=plan.crop_px,
+        groups=plan.groups,
         shards=tuple(tar.entry for tar in tars),
         plan=plan.plan_hash,
         num_failed=len(failures),

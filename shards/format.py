@@ -3,7 +3,7 @@
 A shard set is a folder (local or object store) with tars and `index.json`. A sample is three files
 of a tar: `<pair_id>.a.jpg` (the image that is masked), `<pair_id>.b.jpg` (the one that helps) and
 `<pair_id>.json`. Plain `webdataset` reads the tars. Nothing here is pickled, and nothing heavy is
-imported: `training` needs this module alone.
+imported: `training` needs this module and `groups.py` alone.
 """
 
 import base64
@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from catalog import storage
+from shards.groups import MAX_GROUPS, Group, decode_groups
 
-FORMAT = 1
+FORMAT = 2
 INDEX_NAME = "index.json"
 SPLITS = ("train", "val")
 EXTENSIONS = ("a.jpg", "b.jpg", "json")
@@ -35,6 +36,7 @@ class ShardEntry:
     samples: int
     bytes: int
     sha256: str  # 64 hex digits
+    groups: str  # number in `ShardIndex.groups` of each sample, in order; see `groups.py`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class ShardIndex:
     num_pairs: int
     pairs_by_kind: dict[str, int]
     crop_px: int  # side of every image
+    groups: tuple[Group, ...]  # the datasets, kinds and parts of the samples; at most 256
     shards: tuple[ShardEntry, ...]
     plan: str = ""  # hash of everything that went in: the picked pairs, their crops, the settings
     num_failed: int = 0  # picked pairs whose images could not be read
@@ -81,7 +84,9 @@ class ShardIndex:
         try:
             known = {name.name for name in fields(cls)} & set(raw)
             entries = tuple(ShardEntry(**shard) for shard in raw["shards"])
-            index = cls(**{**{name: raw[name] for name in known}, "shards": entries})
+            groups = tuple(Group(**group) for group in raw["groups"])
+            values = {name: raw[name] for name in known}
+            index = cls(**{**values, "shards": entries, "groups": groups})
             problem = _contradiction(index)
         except (KeyError, TypeError, AttributeError) as error:
             problem = str(error)
@@ -185,4 +190,27 @@ def _contradiction(index: ShardIndex) -> str | None:
         return "a sha256 is not 64 digits"
     if num_samples != index.num_pairs or sum(index.pairs_by_kind.values()) != index.num_pairs:
         return f"{index.num_pairs} pairs but {num_samples} samples in its shards"
+    return _wrong_groups(index)
+
+
+def _wrong_groups(index: ShardIndex) -> str | None:
+    if len(index.groups) > MAX_GROUPS or len(set(index.groups)) != len(index.groups):
+        return f"its {len(index.groups)} groups are more than {MAX_GROUPS}, or one is there twice"
+    counts = np.zeros(MAX_GROUPS, np.int64)
+    for shard in index.shards:
+        if len(shard.groups) != 2 * shard.samples:
+            found = f"{len(shard.groups)} digits of group numbers for {shard.samples} samples"
+            return f"{shard.name} has {found}"
+        try:
+            counts += np.bincount(decode_groups(shard.groups), minlength=MAX_GROUPS)
+        except ValueError as error:
+            return f"{shard.name}: {error}"
+    if counts[len(index.groups) :].any():
+        return f"a sample is of group {np.flatnonzero(counts)[-1]} of {len(index.groups)}"
+    by_kind = dict.fromkeys([group.kind for group in index.groups], 0)
+    for group, count in zip(index.groups, counts.tolist(), strict=False):
+        by_kind[group.kind] += count
+    found_kinds = {kind: count for kind, count in by_kind.items() if count}
+    if found_kinds != index.pairs_by_kind:
+        return f"its pairs by kind are {index.pairs_by_kind} but its groups have {found_kinds}"
     return None

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from catalog.ids import ID_LENGTH
 from catalog.query import select_from
 from catalog.schemas import PAIRS
 from shards.format import FORMAT, SPLITS
+from shards.groups import MAX_GROUPS, Group
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_WHERE = "score > 0"
 ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
 PAIR_COLUMNS = PAIRS.schema.names
+GROUP_COLUMNS = [field.name for field in fields(Group)]
 
 PICK_PAIRS = """
     WITH picked AS (
@@ -91,6 +93,7 @@ class PlannedShard:
     name: str
     split: str
     pairs: pa.Table
+    groups: list[int]  # number in `Plan.groups` of each pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,7 @@ class Plan:
     pairs: pa.Table  # columns of `pairs` plus each crop's file, offset and length; in shard order
     dropped: list[dict[str, str]]  # id, reason and detail of each pair that a cap dropped
     crop_px: int
+    groups: tuple[Group, ...]  # of the pairs: each dataset, kind and part, sorted
     plan_hash: str  # of everything that decides the bytes
 
     @property
@@ -118,11 +122,14 @@ class Plan:
         """
         shards = []
         size = self.config.samples_per_shard
+        numbers = {group: number for number, group in enumerate(self.groups)}
         for split in SPLITS:
             pairs = self.pairs.filter(pc.equal(self.pairs["split"], split))
             for number, start in enumerate(range(0, pairs.num_rows, size)):
                 name = f"{split}-{self.plan_hash[:8]}-{number:06d}.tar"
-                shards.append(PlannedShard(name=name, split=split, pairs=pairs.slice(start, size)))
+                part = pairs.slice(start, size)
+                groups = [numbers[Group(**row)] for row in iterate_rows(part.select(GROUP_COLUMNS))]
+                shards.append(PlannedShard(name=name, split=split, pairs=part, groups=groups))
         return shards
 
 
@@ -133,7 +140,7 @@ def make_plan(
 
     Raises ValueError when the condition is not one over the columns of `pairs`, when it picks
     nothing, or when what it picks cannot be one set: a person in both splits, images of several
-    sizes, a pair twice.
+    sizes, a pair twice, more groups than an index can number.
     """
     rows = _pick(connection, dataset, where, config)
     if not rows.num_rows:
@@ -154,6 +161,7 @@ def make_plan(
         pairs=kept,
         dropped=_dropped(rows, config),
         crop_px=_common_size_px(kept),
+        groups=_groups_of(kept),
         plan_hash=_hash_plan(kept, dataset, where, config),
     )
 
@@ -222,6 +230,17 @@ def _common_size_px(pairs: pa.Table) -> int:
             'pick it with --where "crop_a IN (SELECT crop_id FROM crops WHERE size_px = ...)"'
         )
     return int(sizes[0])
+
+
+def _groups_of(pairs: pa.Table) -> tuple[Group, ...]:
+    distinct = pairs.select(GROUP_COLUMNS).group_by(GROUP_COLUMNS).aggregate([])
+    groups = sorted(Group(**row) for row in distinct.to_pylist())
+    if len(groups) > MAX_GROUPS:
+        raise ValueError(
+            f"the pairs are of {len(groups)} groups (dataset, kind and part), and a shard set has "
+            f"at most {MAX_GROUPS}: build several sets, such as one for each --dataset"
+        )
+    return tuple(groups)
 
 
 def _dropped(rows: pa.Table, config: ShardsConfig) -> list[dict[str, str]]:

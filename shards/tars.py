@@ -17,6 +17,7 @@ from catalog.images import Place, read_jpegs
 from catalog.parts import Row
 from catalog.query import select_from
 from shards.format import ShardEntry, ShardIndex, sample_json
+from shards.groups import encode_groups
 from shards.plan import PAIR_COLUMNS, Plan, PlannedShard
 from shards.read import iterate_tar
 
@@ -83,7 +84,7 @@ def _find_written(url: str, shard: PlannedShard, sha256: str | None) -> WrittenT
         return None
     if pair_ids != shard.pairs["pair_id"].to_pylist():
         return None
-    return WrittenTar(_entry(shard, data, len(pair_ids)), pair_ids)
+    return WrittenTar(_entry(shard, data, shard.groups), pair_ids)
 
 
 def _crops_of(
@@ -107,9 +108,9 @@ def _write_tar(root: str, url: str, shard: PlannedShard, crops: dict[str, Row]) 
     places = [_places(pair) for pair in pairs]
     jpegs = read_jpegs(root, (place for both in places for place in both))
     buffer = io.BytesIO()
-    pair_ids, failures = [], []
+    pair_ids, groups, failures = [], [], []
     with TarWriter(buffer, encoder=False, mtime=0, mode=0o444, user="", group="") as tar:
-        for pair, both in zip(pairs, places, strict=True):
+        for pair, group, both in zip(pairs, shard.groups, places, strict=True):
             try:
                 image_a, image_b = (_whole(jpegs[place]) for place in both)
                 columns = {name: pair[name] for name in PAIR_COLUMNS}
@@ -120,10 +121,11 @@ def _write_tar(root: str, url: str, shard: PlannedShard, crops: dict[str, Row]) 
             files = {"a.jpg": image_a, "b.jpg": image_b, "json": meta}
             tar.write({"__key__": pair["pair_id"], **files})
             pair_ids.append(pair["pair_id"])
+            groups.append(group)
     data = buffer.getvalue()
     if pair_ids:
         storage.write_bytes(storage.join(url, shard.name), data)
-    return WrittenTar(_entry(shard, data, len(pair_ids)), pair_ids, failures)
+    return WrittenTar(_entry(shard, data, groups), pair_ids, failures)
 
 
 def _places(pair: Row) -> tuple[Place, Place]:
@@ -139,11 +141,12 @@ def _whole(jpeg: bytes | ValueError) -> bytes:
     return jpeg
 
 
-def _entry(shard: PlannedShard, data: bytes, num_samples: int) -> ShardEntry:
+def _entry(shard: PlannedShard, data: bytes, groups: Sequence[int]) -> ShardEntry:
     return ShardEntry(
         name=shard.name,
         split=shard.split,
-        samples=num_samples,
+        samples=len(groups),
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
+        groups=encode_groups(groups),
     )

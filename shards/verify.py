@@ -4,6 +4,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from catalog import storage
 from catalog.schemas import PAIRS
@@ -15,6 +16,7 @@ from shards.format import (
     decode_foreground,
     read_index,
 )
+from shards.groups import Group, decode_groups
 from shards.read import RawSample, decode_image, iterate_tar
 
 PAIR_KEYS = {name for name in PAIRS.schema.names if not name.startswith("crop_")}
@@ -48,7 +50,7 @@ def _check_shards(url: str, index: ShardIndex) -> Iterator[Problem]:
             yield _problem(shard.name, "", "is missing: build the set again")
             continue
         yield from _check_bytes(shard, data)
-        yield from _check_samples(shard, data, index.crop_px, seen)
+        yield from _check_samples(shard, data, index, seen)
 
 
 def _check_bytes(shard: ShardEntry, data: bytes) -> Iterator[Problem]:
@@ -62,16 +64,17 @@ def _check_bytes(shard: ShardEntry, data: bytes) -> Iterator[Problem]:
 
 
 def _check_samples(
-    shard: ShardEntry, data: bytes, crop_px: int, seen: dict[str, str]
+    shard: ShardEntry, data: bytes, index: ShardIndex, seen: dict[str, str]
 ) -> Iterator[Problem]:
     num_samples, last, reason = 0, "", "the tar ends"
+    groups = (index.groups[number] for number in decode_groups(shard.groups))
     try:
         for sample in iterate_tar(io.BytesIO(data)):
             num_samples, last = num_samples + 1, sample.key
             if sample.key in seen:
                 yield _problem(shard.name, sample.key, f"is in {seen[sample.key]} too")
             seen[sample.key] = shard.name
-            for text in _check_sample(sample, shard, crop_px):
+            for text in _check_sample(sample, shard, next(groups, None), index.crop_px):
                 yield _problem(shard.name, sample.key, text)
     except tarfile.TarError as error:
         reason = str(error)
@@ -80,7 +83,9 @@ def _check_samples(
         yield _problem(shard.name, last, count)
 
 
-def _check_sample(sample: RawSample, shard: ShardEntry, crop_px: int) -> Iterator[str]:
+def _check_sample(
+    sample: RawSample, shard: ShardEntry, group: Group | None, crop_px: int
+) -> Iterator[str]:
     if set(sample.files) != set(EXTENSIONS):
         yield f"has the files {', '.join(sorted(sample.files))}, not {', '.join(EXTENSIONS)}"
     for name in EXTENSIONS[:2]:
@@ -98,6 +103,9 @@ def _check_sample(sample: RawSample, shard: ShardEntry, crop_px: int) -> Iterato
         yield f"its JSON lacks {', '.join(sorted(missing))}"
     elif (meta["pair_id"], meta["split"]) != (sample.key, shard.split):
         yield f"its JSON is of pair {meta['pair_id']} in {meta['split']}"
+    elif group and (found := {name: meta[name] for name in asdict(group)}) != asdict(group):
+        of_index = " ".join(map(str, asdict(group).values()))
+        yield f"its JSON is of {' '.join(map(str, found.values()))}, the index says {of_index}"
     for side in ("a", "b"):
         if text := _check_side(meta.get(side)):
             yield f"its JSON's {side} {text}"

@@ -34,6 +34,7 @@ from shards.format import (
     read_index,
     sample_json,
 )
+from shards.groups import Group, decode_groups
 from shards.plan import ShardsConfig
 from shards.read import SHEET_PX, RawSample, peek, read_samples
 from shards.verify import verify
@@ -225,7 +226,7 @@ def test_a_tar_knows_no_clock_and_no_user(root: str) -> None:
 def test_the_index_counts_what_is_there(root: str) -> None:
     report = build(root)
     raw = json.loads(storage.read_text(storage.join(report.url, "index.json")))
-    assert raw["format"] == 1 and raw["crop_px"] == CROP_PX and raw["query"] == "score > 0"
+    assert raw["format"] == 2 and raw["crop_px"] == CROP_PX and raw["query"] == "score > 0"
     for shard in raw["shards"]:
         data = storage.read_bytes(storage.join(report.url, shard["name"]))
         assert (len(data), sha256(data)) == (shard["bytes"], shard["sha256"])
@@ -235,6 +236,38 @@ def test_the_index_counts_what_is_there(root: str) -> None:
         == len(keys(report.url))
     )
     assert ShardIndex.from_json(report.index.to_json()) == report.index
+
+
+def test_the_index_knows_the_group_of_every_sample(root: str) -> None:
+    write_catalog(root, num_captures=2, dataset="other")
+    mix_parts(root)
+    crop = rows(root, "SELECT file FROM crops ORDER BY crop_id")[0]
+    storage.delete(storage.join(root, crop["file"]))  # lost pairs shift all that come after
+    report = build(root, where="true")
+    assert report.num_failed and len(report.index.groups) == 8
+    for shard in report.index.shards:
+        samples = read_samples(storage.join(report.url, shard.name))
+        for number, sample in zip(decode_groups(shard.groups), samples, strict=True):
+            group = vars(report.index.groups[number])
+            assert group == {name: sample.meta[name] for name in group}
+    assert verify(report.url) == []
+
+
+def mix_parts(root: str) -> None:
+    """Call every third pair one of a left hand."""
+    for name in parts.list_parts(root, "pairs"):
+        pairs = parts.read_rows(root, "pairs", name)
+        for number, pair in enumerate(pairs):
+            pair["part"] = "body" if number % 3 else "left_hand"
+        parts.commit(root, name, {"pairs": pairs})
+
+
+def test_more_groups_than_can_be_numbered_are_refused(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shards.plan.MAX_GROUPS", 1)
+    with pytest.raises(ValueError, match=r"are of 2 groups .* at most 1: build several sets"):
+        build(root)
 
 
 def test_the_catalog_names_every_sample(root: str) -> None:
@@ -466,6 +499,20 @@ def test_verify_names_a_damaged_image_and_a_damaged_description(root: str) -> No
     assert any(key == second.key and "no readable JSON" in text for key, text in found)
 
 
+def test_verify_names_a_wrong_group(root: str) -> None:
+    url = build(root).url
+    raw = json.loads(storage.read_text(storage.join(url, "index.json")))
+    groups = raw["shards"][0]["groups"]
+    swapped = {groups.index("00"): "01", groups.index("01"): "00"}
+    raw["shards"][0]["groups"] = "".join(
+        swapped.get(i, groups[i : i + 2]) for i in range(0, len(groups), 2)
+    )
+    storage.write_text(storage.join(url, "index.json"), json.dumps(raw))
+    problems = verify(url)
+    assert {problem["sample"] for problem in problems} == {keys(url)[i // 2] for i in swapped}
+    assert all("tiny cross_" in problem["problem"] for problem in problems)
+
+
 def test_verify_names_a_truncated_a_missing_and_a_foreign_tar(root: str) -> None:
     url = build(root).url
     cut, gone, *_ = read_index(url).shards
@@ -502,7 +549,18 @@ INDEX = ShardIndex(
     pairs_by_kind={"cross_view": 3},
     crop_px=64,
     shards=(
-        ShardEntry(name="train-000000.tar", split="train", samples=3, bytes=1, sha256="0" * 64),
+        ShardEntry(
+            name="train-000000.tar",
+            split="train",
+            samples=3,
+            bytes=1,
+            sha256="0" * 64,
+            groups="000100",
+        ),
+    ),
+    groups=(
+        Group(dataset="toy", kind="cross_view", part="body"),
+        Group(dataset="toy", kind="cross_view", part="left_hand"),
     ),
 )
 
@@ -510,13 +568,19 @@ INDEX = ShardIndex(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "has format 2 but this version reads 1"),
+        ({"format": 1}, "has format 1 but this version reads 2"),
         ({"format": None}, "is not the index of a shard set"),
         ({"num_pairs": 4}, "4 pairs but 3 samples"),
         ({"crop_px": None}, "crop_px"),
         ({"shards": [{"name": "x"}]}, "is damaged"),
         ({"shards": [{**vars(INDEX.shards[0]), "name": "../x.tar"}]}, "is not a file name"),
         ({"shards": [{**vars(INDEX.shards[0]), "split": "test"}]}, "unknown split 'test'"),
+        ({"shards": [{**vars(INDEX.shards[0]), "groups": "0001"}]}, "4 digits .* for 3 samples"),
+        ({"shards": [{**vars(INDEX.shards[0]), "groups": "00 100"}]}, "not pairs of lower-case"),
+        ({"shards": [{**vars(INDEX.shards[0]), "groups": "000200"}]}, "of group 2 of 2"),
+        ({"groups": [vars(INDEX.groups[0])] * 2}, "one is there twice"),
+        ({"groups": None}, "is damaged: 'groups'"),
+        ({"pairs_by_kind": {"cross_view": 2, "cross_pose": 1}}, "but its groups have"),
     ],
 )
 def test_a_wrong_index_is_refused_in_one_sentence(change: dict[str, Any], message: str) -> None:
@@ -534,7 +598,7 @@ def test_a_folder_without_index_is_no_shard_set(tmp_path: Path) -> None:
         read_index(str(tmp_path))
 
 
-def test_an_index_of_older_builds_needs_neither_plan_nor_config() -> None:
+def test_an_index_needs_neither_plan_nor_config() -> None:
     raw = json.loads(INDEX.to_json())
     for name in ("plan", "config", "num_failed"):
         del raw[name]

@@ -8,6 +8,7 @@ model that ignores it cannot do well.
 import hashlib
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import webdataset as wds
 
 from catalog.ids import content_id
 from shards.format import FOREGROUND_GRID, ShardEntry, ShardIndex, encode_foreground
+from shards.groups import Group, encode_groups
 
 KINDS = ("cross_view", "cross_pose")
 
@@ -26,61 +28,83 @@ def write_toy_shards(
     val_size: int = 0,
     crop_px: int = 64,
     seed: int = 0,
+    dataset: str = "toy",
+    kinds: tuple[str, ...] = KINDS,
+    parts: tuple[str, ...] = ("body",),
 ) -> str:
     """Write tars of the given numbers of training pairs, and one of held-out pairs; return the
     set's URL.
+
+    Kinds take turns from pair to pair, and parts after each turn of the kinds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries, number = [], 0
+    groups = [
+        Group(dataset=dataset, kind=kinds[i % len(kinds)], part=parts[i // len(kinds)])
+        for i in range(len(kinds) * len(parts))
+    ]
     splits = [("train", size) for size in shard_sizes] + [("val", val_size)] * bool(val_size)
     for split, size in splits:
         name = f"{split}-{len([e for e in entries if e.split == split]):06d}.tar"
         buffer = io.BytesIO()
+        numbers = [i % len(groups) for i in range(number, number + size)]
         with wds.TarWriter(buffer, encoder=False, mtime=0) as tar:
-            for _ in range(size):
-                tar.write(_make_sample(number, split, crop_px, seed))
+            for of_group in numbers:
+                tar.write(_make_sample(number, groups[of_group], split, crop_px, seed))
                 number += 1
         data = buffer.getvalue()
         (folder / name).write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
         entries.append(
-            ShardEntry(name=name, split=split, samples=size, bytes=len(data), sha256=sha256)
+            ShardEntry(
+                name=name,
+                split=split,
+                samples=size,
+                bytes=len(data),
+                sha256=sha256,
+                groups=encode_groups(numbers),
+            )
         )
+    counts = Counter(groups[i % len(groups)].kind for i in range(number))
     index = ShardIndex(
         name="toy",
         query="true",
         seed=seed,
         num_pairs=number,
-        pairs_by_kind={KINDS[0]: (number + 1) // 2, KINDS[1]: number // 2},
+        pairs_by_kind=dict(sorted(counts.items())),
         crop_px=crop_px,
+        groups=tuple(groups),
         shards=tuple(entries),
     )
     (folder / "index.json").write_text(index.to_json())
     return str(folder)
 
 
-def _make_sample(number: int, split: str, crop_px: int, seed: int) -> dict[str, object]:
-    pair_id = content_id("toy", seed, number)
+def _make_sample(
+    number: int, group: Group, split: str, crop_px: int, seed: int
+) -> dict[str, object]:
+    pair_id = content_id(group.dataset, seed, number)
     rng = np.random.default_rng([seed, number])
-    kind = KINDS[number % 2]
     colours = rng.integers(0, 256, (4, 3))
-    turn_deg = (0.0, rng.uniform(-40, 40) if kind == "cross_view" else 0.0)
-    shift = (np.zeros(2), np.zeros(2) if kind == "cross_view" else rng.uniform(-0.1, 0.1, 2))
+    turn_deg = (0.0, rng.uniform(-40, 40) if group.kind == "cross_view" else 0.0)
+    shift = (np.zeros(2), np.zeros(2) if group.kind == "cross_view" else rng.uniform(-0.1, 0.1, 2))
     images, foregrounds = zip(
         *(_draw(colours, crop_px, turn_deg[i], shift[i]) for i in range(2)), strict=True
     )
+    gap_s = 0.0 if group.kind == "cross_view" else 0.5 * (-1) ** (number // 2)  # b after a, before
+    times_s = (1.0, 1.0 + gap_s)
     meta = {
         "pair_id": pair_id,
-        "kind": kind,
-        "part": "body",
+        "kind": group.kind,
+        "part": group.part,
         "split": split,
-        "dataset": "toy",
+        "dataset": group.dataset,
         "capture_id": f"capture-{number}",
         "identity_id": f"identity-{number}",
         "score": 1.0,
         **{
-            side: {"foreground": encode_foreground(cells)}
-            for side, cells in zip("ab", foregrounds, strict=True)
+            side: {"foreground": encode_foreground(cells), "time_s": time_s}
+            for side, cells, time_s in zip("ab", foregrounds, times_s, strict=True)
         },
     }
     return {
