@@ -2,6 +2,8 @@
 
 import itertools
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from training.loading.augment import AugmentConfig
 from training.loading.batches import PairBatch, View
 from training.loading.loader import LoaderConfig, PairLoader
 from training.loading.masking import MaskingConfig
-from training.loading.order import Mixture, epoch_order
+from training.loading.roles import is_swapped
 
 VIEW = View(image_px=32, patch_px=8, augment=AugmentConfig(), masking=MaskingConfig(), seed=0)
 
@@ -50,22 +52,27 @@ def test_an_epoch_has_every_sample_once_in_a_new_order(shards):
     assert loader.state()["epoch"] == 2
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_worker_processes_change_nothing(shards, workers):
-    alone, shared = take(make_loader(shards), 13), take(make_loader(shards, workers), 13)
+MIXED = {"kinds": ("cross_view=3", "cross_pose=1"), "roles": "random"}
+
+
+@pytest.mark.parametrize(("workers", "options"), [(1, {}), (2, {}), (2, MIXED)])
+def test_worker_processes_change_nothing(shards, workers, options):
+    alone = take(make_loader(shards, **options), 13)
+    shared = take(make_loader(shards, workers, **options), 13)
     for one, other in zip(alone, shared, strict=True):
         assert one.pair_ids == other.pair_ids and one.places == other.places
+        assert one.swapped == other.swapped
         for name in ("images_a", "images_b", "foreground", "visible", "masked"):
             assert torch.equal(getattr(one, name), getattr(other, name))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_restored_position_gives_exactly_the_missing_samples(shards, workers):
-    whole = [batch.pair_ids for batch in take(make_loader(shards), 14)]
+@pytest.mark.parametrize(("workers", "options"), [(0, {}), (2, {}), (0, MIXED)])
+def test_a_restored_position_gives_exactly_the_missing_samples(shards, workers, options):
+    whole = [batch.pair_ids for batch in take(make_loader(shards, **options), 14)]
     for stop in (1, 9, 10, 13):
-        first = make_loader(shards, workers)
+        first = make_loader(shards, workers, **options)
         take(first, stop)
-        second = make_loader(shards, workers)
+        second = make_loader(shards, workers, **options)
         second.restore(first.state())
         assert [batch.pair_ids for batch in take(second, 14 - stop)] == whole[stop:]
 
@@ -74,11 +81,14 @@ def test_a_position_in_other_batches_is_refused(shards):
     state = make_loader(shards).state()
     with pytest.raises(ValueError, match="other shards or batches"):
         make_loader(shards, batch_size=5).restore(state)
+    with pytest.raises(ValueError, match="other shards or batches"):
+        make_loader(shards, **MIXED).restore(state)
 
 
-def test_ranks_share_each_step(shards):
-    together = take(make_loader(shards, batch_size=8), 5)
-    ranks = [take(make_loader(shards, rank=rank, world_size=2), 5) for rank in (0, 1)]
+@pytest.mark.parametrize("options", [{}, MIXED])
+def test_ranks_share_each_step(shards, options):
+    together = take(make_loader(shards, batch_size=8, **options), 5)
+    ranks = [take(make_loader(shards, rank=r, world_size=2, **options), 5) for r in (0, 1)]
     for step, whole in enumerate(together):
         halves = [batches[step] for batches in ranks]
         assert whole.pair_ids == halves[0].pair_ids + halves[1].pair_ids
@@ -114,17 +124,47 @@ def test_samples_have_their_own_masks_and_foreground(shards):
     assert batch.images_a.dtype == torch.uint8 and batch.images_a.shape == (4, 32, 32, 3)
 
 
-def test_roles_are_swapped_as_often_as_asked(shards):
-    for share in (0.0, 1.0):
-        plain = AugmentConfig(jitter=0.0, crop_share=1.0)
-        swapped = AugmentConfig(jitter=0.0, crop_share=1.0, swap_share=share)
-        one, other = (
-            take(make_loader(shards, view=View(image_px=64, patch_px=8, augment=augment,
-                 masking=MaskingConfig(), seed=0)), 1)[0]
-            for augment in (plain, swapped)
-        )  # fmt: skip
-        expected = one.images_b if share else one.images_a
-        assert torch.equal(other.images_a, expected)
+PLAIN = replace(VIEW, image_px=64, augment=AugmentConfig(jitter=0.0, crop_share=1.0))
+
+
+def test_swapped_pairs_have_their_images_in_the_other_roles(shards):
+    mined = take(make_loader(shards, view=PLAIN), 20)
+    drawn = take(make_loader(shards, view=PLAIN, roles="random"), 20)
+    swapped = {}
+    for one, other in zip(mined, drawn, strict=True):
+        assert one.pair_ids == other.pair_ids and not any(one.swapped)
+        for i, swap in enumerate(other.swapped):
+            a, b = (one.images_b, one.images_a) if swap else (one.images_a, one.images_b)
+            assert torch.equal(other.images_a[i], a[i]) and torch.equal(other.images_b[i], b[i])
+            assert one.metas[i] == other.metas[i]
+            swapped.setdefault(other.pair_ids[i], []).append(swap)
+    draws = [swap for both in swapped.values() for swap in both]
+    assert 25 <= sum(draws) <= 55  # of 80
+    assert any(first != second for first, second in swapped.values())  # drawn anew each epoch
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_later_image_is_masked_where_there_is_one(shards, split):
+    held_out = replace(PLAIN, held_out=split == "val")
+    batches = take(make_loader(shards, view=held_out, roles="later_first", split=split), 2)
+    seen = set()
+    for batch in batches:
+        for meta, swapped in zip(batch.metas, batch.swapped, strict=True):
+            gap_s = meta["b"]["time_s"] - meta["a"]["time_s"]
+            assert swapped == (gap_s > 0)
+            seen.add((meta["kind"], np.sign(gap_s)))
+    assert seen == {("cross_view", 0), ("cross_pose", 1), ("cross_pose", -1)}
+
+
+def test_held_out_pairs_keep_the_roles_that_were_mined(shards):
+    view = replace(VIEW, held_out=True)
+    assert not any(take(make_loader(shards, view=view, roles="random", split="val"), 1)[0].swapped)
+
+
+@pytest.mark.parametrize("times_s", [(None, 2.0), (1.0, None), (1.0, 1.0)])
+def test_without_two_times_roles_are_as_mined(times_s):
+    meta = {"kind": "cross_pose", "a": {"time_s": times_s[0]}, "b": {"time_s": times_s[1]}}
+    assert not is_swapped(meta, "later_first")
 
 
 def test_held_out_samples_never_change(shards):
@@ -157,33 +197,35 @@ def test_half_size_decoding_looks_the_same(tmp_path):
     assert (small - shrunk).abs().mean() < 4
 
 
-def test_weights_set_the_shares_of_the_sets(tmp_path):
+def test_shares_decide_what_an_epoch_holds(tmp_path):
     urls = [
-        write_toy_shards(tmp_path / "small", (10,), seed=1),
-        write_toy_shards(tmp_path / "large", (15, 15), seed=2),
+        write_toy_shards(tmp_path / "small", (10,), dataset="small"),
+        write_toy_shards(tmp_path / "large", (15, 15), dataset="large"),
     ]
-    small = set(ids(take(make_loader(urls[0], batch_size=10), 1)))
-    batches = take(make_loader(urls, weights=(3.0, 1.0)), 10)
-    drawn = [pair_id in small for pair_id in ids(batches)]
-    assert sum(drawn) == 30 and len(drawn) == 40
-    counts = np.unique([i for i in ids(batches) if i in small], return_counts=True)[1]
-    assert list(counts) == [3] * 10
+    shares = {"sources": ("small=3", "large=1"), "kinds": ("cross_view=1", "cross_pose=1")}
+    loader = make_loader(urls, **shares)
+    metas = [meta for batch in take(loader, 10) for meta in batch.metas]
+    assert loader.num_pairs == len(metas) == 40
+    assert Counter(meta["dataset"] for meta in metas) == {"small": 30, "large": 10}
+    assert Counter(meta["kind"] for meta in metas) == {"cross_view": 20, "cross_pose": 20}
+    times = Counter(meta["pair_id"] for meta in metas if meta["dataset"] == "small")
+    assert set(times.values()) == {3} and len(times) == 10
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"), [((1.0,), "one for each"), ((-1.0, 2.0), "positive")]
-)
-def test_wrong_weights_are_refused(shards, weights, message):
-    with pytest.raises(ValueError, match=message):
-        make_loader([shards, shards], weights=weights)
+def test_parts_are_mixed_over_sets_and_others_left_out(tmp_path):
+    urls = [
+        write_toy_shards(tmp_path / "body", (12,)),
+        write_toy_shards(tmp_path / "hands", (12, 12), parts=("left_hand", "right_hand"), seed=1),
+    ]
+    loader = make_loader(urls, parts=("body=1", "left_hand=2"))
+    assert loader.num_pairs == 24
+    parts = Counter(meta["part"] for batch in take(loader, 6) for meta in batch.metas)
+    assert parts == {"body": 8, "left_hand": 16}
 
 
-def test_a_window_bounds_the_open_shards():
-    mixture = Mixture(samples=((100,) * 20,), window_shards=4)
-    order = epoch_order(mixture, seed=0, epoch=0)
-    for start in range(0, 2000, 400):
-        assert len(set(order[start : start + 400, 1])) == 4
-    assert len(np.unique(order, axis=0)) == 2000
+def test_wrong_shares_are_refused(shards):
+    with pytest.raises(ValueError, match=r"loader\.sources names 'toys'; the samples have: toy"):
+        make_loader(shards, sources=("toys=1",))
 
 
 def test_a_truncated_shard_costs_only_what_is_lost(tmp_path):

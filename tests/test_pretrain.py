@@ -178,7 +178,7 @@ def test_damaged_samples_are_logged_once_by_name(tmp_path):
 
 def test_configs_survive_the_checkpoint():
     for preset in PRESETS.values():
-        config = override(preset(), ["loader.weights=1,2.5"])
+        config = override(preset(), ["loader.kinds=cross_view=1,cross_pose=3"])
         assert config_from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 

@@ -43,7 +43,7 @@ def load_held_out(
     """
     if not any(read_index(url).of_split("val") for url in urls):
         return None
-    config = replace(loader, batch_size=max_pairs, num_workers=0, weights=())
+    config = replace(loader, batch_size=max_pairs, num_workers=0, sources=(), kinds=(), parts=())
     return next(iter(PairLoader(urls, config, view, split="val")))
 
 

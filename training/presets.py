@@ -33,9 +33,9 @@ def tiny() -> PretrainConfig:
             decoder_heads=4,
         ),
         masking=MaskingConfig(ratio=0.9, foreground_share=0.5),
-        augment=AugmentConfig(crop_share=0.75, jitter=0.2, background="grey", swap_share=0.5),
+        augment=AugmentConfig(crop_share=0.75, jitter=0.2, background="grey"),
         loss=LossConfig(background_weight=0.0),
-        loader=LoaderConfig(batch_size=32, num_workers=0),
+        loader=LoaderConfig(batch_size=32, num_workers=0, roles="random"),
         optimizer=OptimizerConfig(base_lr=1.2e-2, cosine_stretch=1.0),
         run=RunConfig(minutes=8.0, log_every=100, evaluate_every=400, checkpoint_every=400),
     )

@@ -29,7 +29,6 @@ class AugmentConfig:
     crop_share: float = 0.875  # side of the random crop over the image's side (224 of 256 px)
     jitter: float = 0.4  # brightness, contrast and saturation each vary in 1 - jitter .. 1 + jitter
     background: Literal["keep", "grey"] = "keep"  # grey: a plain grey, new in every image
-    swap_share: float = 0.0  # share of the pairs whose two images change roles
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,10 @@ from catalog.ids import content_id, seed_of
 from shards.format import read_index
 from training.loading.augment import AugmentConfig, augment_image
 from training.loading.masking import MaskingConfig, draw_mask
-from training.loading.order import Mixture, Slots, epoch_order
+from training.loading.mixture import Shares
+from training.loading.order import Slots, epoch_order, make_mixture
 from training.loading.reader import Pair, ShardCache, decode_pair
+from training.loading.roles import Roles, is_swapped
 
 ARRAYS = ("images_a", "images_b", "foreground", "visible", "masked")
 
@@ -47,7 +49,8 @@ class Reading:
     rank: int
     world_size: int
     window_shards: int  # shards of a set that are shuffled together
-    weights: tuple[float, ...]  # share of each set; empty: as many as it has
+    shares: Shares  # of sources, kinds and parts
+    roles: Roles  # which image is masked
 
 
 @dataclass(kw_only=True)
@@ -59,7 +62,8 @@ class PairBatch:
     foreground: Tensor  # (B, N) float32: share of each patch of image a that is the person
     visible: Tensor  # (B, V) int64, patch indices of image a
     masked: Tensor  # (B, M) int64
-    metas: list[dict[str, Any]]  # each sample's JSON
+    metas: list[dict[str, Any]]  # each sample's JSON, as mined
+    swapped: list[bool]  # whether `images_a` is what the sample's JSON calls b
     places: list[str]  # shard and position of each sample, for messages
     damaged: dict[tuple[int, ...], str]  # slot -> what was wrong, of the samples left out
 
@@ -98,15 +102,12 @@ class BatchMaker(Dataset[PairBatch]):
         self._view, self._reading = view, reading
         self._cache = ShardCache(capacity=len(urls) * (reading.window_shards + 1))
         self._order: tuple[int, Slots] | None = None
-        self.mixture = Mixture(
-            samples=tuple(tuple(shard.samples for shard in of_set) for of_set in shards),
-            weights=reading.weights,
-            window_shards=reading.window_shards,
-        )
+        self.mixture = make_mixture(indexes, reading.split, reading.shares, reading.window_shards)
         # What a position in the order depends on: the same wherever the shards lie.
         self.identity = content_id(
             [[shard.sha256 for shard in of_set] for of_set in shards],
-            [reading.batch_size, reading.world_size, reading.window_shards, *reading.weights],
+            [reading.batch_size, reading.world_size, reading.window_shards],
+            [of_set.quotas_G.tolist() for of_set in self.mixture.sets],
             view.seed,
         )
 
@@ -123,7 +124,7 @@ class BatchMaker(Dataset[PairBatch]):
             self._order = (epoch, epoch_order(self.mixture, self._view.seed, epoch))
         size = self._reading.batch_size
         first = (number * self._reading.world_size + self._reading.rank) * size
-        samples: list[tuple[list[np.ndarray], dict[str, Any], str]] = []
+        samples: list[tuple[list[np.ndarray], dict[str, Any], str, bool]] = []
         damaged: dict[tuple[int, ...], str] = {}
         for slot in range(first, min(first + size, self.mixture.num_slots)):
             of_set, shard, position = self._order[1][slot].tolist()
@@ -132,19 +133,33 @@ class BatchMaker(Dataset[PairBatch]):
             try:
                 key, files = self._cache.get(url).read(position)
                 pair = decode_pair(key, files, self._half_size[of_set])
-                samples.append((make_arrays(pair, self._view, epoch, slot), pair.meta, name))
+                swapped = self._give_roles(pair, epoch, slot)
+                arrays = make_arrays(pair, self._view, epoch, slot)
+                samples.append((arrays, pair.meta, name, swapped))
             except (ValueError, OSError) as error:
                 damaged[(of_set, shard, position)] = f"{name}: {error}"
         if samples and not self._view.held_out:
             samples = [samples[i % len(samples)] for i in range(size)]
-        arrays = zip(*(sample[0] for sample in samples), strict=True)
-        stacked = [torch.from_numpy(np.stack(column)) for column in arrays]
+        columns = zip(*(sample[0] for sample in samples), strict=True)
+        stacked = [torch.from_numpy(np.stack(column)) for column in columns]
         return PairBatch(
             **dict(zip(ARRAYS, stacked or [torch.empty(0)] * len(ARRAYS), strict=True)),
             metas=[sample[1] for sample in samples],
             places=[sample[2] for sample in samples],
+            swapped=[sample[3] for sample in samples],
             damaged=damaged,
         )
+
+    def _give_roles(self, pair: Pair, epoch: int, slot: int) -> bool:
+        """Put the image first that is to be masked; tell whether that swapped the two."""
+        roles, view = self._reading.roles, self._view
+        if roles == "random" and view.held_out:
+            return False
+        swapped = is_swapped(pair.meta, roles, view.seed, epoch, slot)
+        if swapped:
+            pair.images.reverse()
+            pair.foregrounds.reverse()
+        return swapped
 
 
 def make_arrays(pair: Pair, view: View, epoch: int, slot: int) -> list[np.ndarray]:
@@ -153,13 +168,10 @@ def make_arrays(pair: Pair, view: View, epoch: int, slot: int) -> list[np.ndarra
     key = ["held out", view.seed] if view.held_out else ["training", view.seed, epoch, slot]
     rng = np.random.default_rng(seed_of(*key, pair_id))
     chance = None if view.held_out else rng
-    swap = chance is not None and chance.random() < view.augment.swap_share
     grid = view.image_px // view.patch_px
     (image_a, foreground_a), (image_b, _) = (
         augment_image(image, cells, view.augment, view.image_px, grid, chance)
-        for image, cells in list(zip(pair.images, pair.foregrounds, strict=True))[
-            :: -1 if swap else 1
-        ]
+        for image, cells in zip(pair.images, pair.foregrounds, strict=True)
     )
     visible, masked = draw_mask(foreground_a.ravel(), view.masking, rng)
     return [image_a, image_b, foreground_a.ravel(), visible, masked]

@@ -13,6 +13,8 @@ import cv2
 from torch.utils.data import DataLoader
 
 from training.loading.batches import BatchMaker, PairBatch, Reading, View
+from training.loading.mixture import Shares
+from training.loading.roles import Roles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,13 @@ class LoaderConfig:
     num_workers: int = 8  # loader processes; 0: load in the training process. Changes no result
     prefetch_batches: int = 2  # batches that each process prepares ahead
     window_shards: int = 8  # shards of a set that are shuffled together
-    weights: tuple[float, ...] = ()  # share of each shard set; empty: as many as it has
+    # Shares of an epoch, `name=share` each; empty: as the data have them; not listed: none.
+    sources: tuple[str, ...] = ()  # by dataset
+    kinds: tuple[str, ...] = ()  # `cross_view=1`, `cross_pose=3`
+    parts: tuple[str, ...] = ()  # `body`, `left_hand`, `right_hand`
+    # The masked image: a as mined, either by chance, or the later one in time (held-out pairs: as
+    # mined, or the later one).
+    roles: Roles = "as_mined"
     max_bad_share: float = 0.01  # damaged samples, as a share of all, above which the run stops
 
 
@@ -41,7 +49,8 @@ class PairLoader:
     ) -> None:
         """Read the sets' indexes.
 
-        Raises ValueError for no set, a damaged one, or fewer pairs than one batch.
+        Raises ValueError for no set, a damaged one, shares that cannot be had, or fewer pairs than
+        one batch.
         """
         cv2.setNumThreads(0)  # its threads do not survive a fork; processes are the parallelism
         reading = Reading(
@@ -50,7 +59,8 @@ class PairLoader:
             rank=rank,
             world_size=world_size,
             window_shards=config.window_shards,
-            weights=config.weights,
+            shares=Shares(sources=config.sources, kinds=config.kinds, parts=config.parts),
+            roles=config.roles,
         )
         self._maker = BatchMaker(urls, view, reading)
         self._config = config

@@ -4,88 +4,200 @@ the index alone.
 An epoch is a list of slots. Each slot names a shard set, a shard and a position in it. The trainer
 takes the slots in order, `world_size` x `batch_size` at a time, so neither the number of loader
 processes nor a restart changes anything.
+
+A set is read in passes: its shards in a new order, in windows of a few shards, and only samples of
+one window are mixed, so that few shards are open at a time. All groups of a set go through the same
+windows; one that is asked for less than another leaves out samples in each window.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 import numpy.typing as npt
 
 from catalog.ids import seed_of
+from shards.format import ShardIndex
+from shards.groups import decode_groups
+from training.loading.mixture import Shares, group_quotas
 
+LEAST_READ = Fraction(1, 16)  # share of a set's samples that each of several passes reads, or more
+
+Ints = npt.NDArray[np.int64]
 Slots = npt.NDArray[
     np.int64
 ]  # (num_slots, 3): set, shard within the set, position within the shard
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SetSamples:
+    """The samples of one set in the order of its tars, and how many slots their groups get.
+
+    Shapes: N samples, G groups.
+    """
+
+    shard_sizes: Ints  # samples of each shard
+    groups_N: npt.NDArray[np.uint8]  # number of each sample's group
+    quotas_G: Ints  # slots of an epoch
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Mixture:
     """How one epoch is drawn from several shard sets."""
 
-    samples: tuple[tuple[int, ...], ...]  # samples in each shard of each set
-    weights: tuple[
-        float, ...
-    ] = ()  # share of the epoch for each set; empty: as many as each set has
-    window_shards: int = 8  # samples are shuffled within this many shards of a set at a time
-
-    def __post_init__(self) -> None:
-        if self.weights and len(self.weights) != len(self.samples):
-            raise ValueError(
-                f"{len(self.weights)} mixture weights for {len(self.samples)} shard sets: "
-                "give one for each"
-            )
-        if self.weights and (min(self.weights) < 0 or sum(self.weights) <= 0):
-            raise ValueError(f"mixture weights must be positive shares, got {self.weights}")
+    sets: tuple[SetSamples, ...]
+    window_shards: int  # samples are shuffled within this many shards of a set at a time
 
     @property
     def num_slots(self) -> int:
-        """Slots of an epoch: the samples of all sets."""
-        return sum(map(sum, self.samples))
+        """Slots of an epoch."""
+        return sum(int(of_set.quotas_G.sum()) for of_set in self.sets)
 
-    def quotas(self) -> list[int]:
-        """Return the number of slots of each set; they sum to `num_slots`."""
-        if not self.weights:
-            return [sum(shards) for shards in self.samples]
-        edges = np.rint(np.cumsum([0.0, *self.weights]) / sum(self.weights) * self.num_slots)
-        return [int(count) for count in np.diff(edges)]
+
+def make_mixture(
+    indexes: Sequence[ShardIndex], split: str, shares: Shares, window_shards: int
+) -> Mixture:
+    """Work out from the indexes how an epoch of a split is drawn; errors as `group_quotas`."""
+    shards = [index.of_split(split) for index in indexes]
+    groups = [
+        np.concatenate([np.empty(0, np.uint8), *(decode_groups(shard.groups) for shard in of_set)])
+        for of_set in shards
+    ]
+    counts = [
+        np.bincount(of_set, minlength=len(index.groups))
+        for of_set, index in zip(groups, indexes, strict=True)
+    ]
+    all_groups = [group for index in indexes for group in index.groups]
+    quotas = group_quotas(all_groups, np.concatenate(counts), shares)
+    ends = np.cumsum([len(index.groups) for index in indexes])
+    return Mixture(
+        sets=tuple(
+            SetSamples(
+                shard_sizes=np.array([shard.samples for shard in of_set], np.int64),
+                groups_N=groups_N,
+                quotas_G=quotas_G,
+            )
+            for of_set, groups_N, quotas_G in zip(
+                shards, groups, np.split(quotas, ends[:-1]), strict=True
+            )
+        ),
+        window_shards=window_shards,
+    )
 
 
 def epoch_order(mixture: Mixture, seed: int, epoch: int) -> Slots:
     """Return the slots of one epoch.
 
-    Without weights every sample comes exactly once. With weights a set is read as often as its
-    share asks: a part of a new shuffle, or several shuffles one after the other.
+    Without shares every sample comes exactly once. With shares a sample comes as often as any other
+    of its group, or once more: which ones, is new in every epoch.
     """
-    quotas = mixture.quotas()
-    turns = np.repeat(np.arange(len(quotas)), quotas)
+    sizes = [int(of_set.quotas_G.sum()) for of_set in mixture.sets]
+    turns = np.repeat(np.arange(len(sizes)), sizes)
     np.random.default_rng(seed_of("turns", seed, epoch)).shuffle(turns)
     slots = np.empty((len(turns), 3), np.int64)
     slots[:, 0] = turns
-    for number, quota in enumerate(quotas):
-        slots[turns == number, 1:] = _read_set(mixture, number, quota, seed, epoch)
+    for number, of_set in enumerate(mixture.sets):
+        rng = np.random.default_rng(seed_of("set", seed, epoch, number))
+        slots[turns == number, 1:] = _read_set(of_set, mixture.window_shards, rng)
     return slots
 
 
-def _read_set(mixture: Mixture, number: int, quota: int, seed: int, epoch: int) -> Slots:
-    samples = mixture.samples[number]
-    if quota and not sum(samples):
-        raise ValueError(f"shard set {number + 1} has no samples of this split")
-    rounds: list[Slots] = [np.empty((0, 2), np.int64)]
-    missing = quota
-    while missing > 0:
-        rng = np.random.default_rng(seed_of("set", seed, epoch, number, len(rounds)))
-        rounds.append(_shuffle_once(samples, mixture.window_shards, rng)[:missing])
-        missing -= len(rounds[-1])
-    return np.concatenate(rounds)
+def _read_set(of_set: SetSamples, window_shards: int, rng: np.random.Generator) -> Ints:
+    """The shard and position of each of a set's slots, in order: (slots, 2)."""
+    sizes, groups_N, quotas_G = of_set.shard_sizes, of_set.groups_N, of_set.quotas_G
+    shard_N = np.repeat(np.arange(len(sizes)), sizes)
+    counts_G = np.bincount(groups_N, minlength=len(quotas_G))
+    passes = _num_passes(counts_G, quotas_G)
+    whole = floor(passes)
+    in_whole_G = np.array([_round(quota * whole / passes) for quota in quotas_G.tolist()], np.int64)
+    rank = np.array([rng.permutation(len(sizes)) for _ in range(whole + 1)])  # (passes, shards)
+    samples, pass_number = _read_whole_passes(groups_N, counts_G, in_whole_G, whole, rng)
+    extra_N = np.bincount(samples, minlength=len(groups_N))  # often as the group's least read, +1
+    extra_N -= (in_whole_G // np.maximum(counts_G, 1))[groups_N]
+    last = np.cumsum(sizes[np.argsort(rank[whole])]).searchsorted(
+        float((passes - whole) * len(groups_N))
+    )  # rank of the shard in which the part of a pass ends
+    beyond_N = np.maximum(rank[whole][shard_N] - last, 0)
+    rest = _choose(groups_N, quotas_G - in_whole_G, extra_N, beyond_N, rng)
+    samples = np.concatenate([samples, rest])
+    pass_number = np.concatenate([pass_number, np.full(len(rest), whole)])
+    window = rank[pass_number, shard_N[samples]] // window_shards
+    window += pass_number * len(sizes)
+    mixed = rng.permutation(len(samples))
+    samples = samples[mixed[np.argsort(_compact(window[mixed]), kind="stable")]]
+    first = np.cumsum(sizes) - sizes
+    return np.stack([shard_N[samples], samples - first[shard_N[samples]]], axis=1)
 
 
-def _shuffle_once(samples: Sequence[int], window_shards: int, rng: np.random.Generator) -> Slots:
-    """Each sample of a set once: shards shuffled, samples shuffled within windows of shards."""
-    shards = rng.permutation(len(samples))
-    windows = []
-    for start in range(0, len(shards), window_shards):
-        window = shards[start : start + window_shards]
-        rows = [np.stack([np.full(samples[s], s), np.arange(samples[s])], axis=1) for s in window]
-        windows.append(rng.permutation(np.concatenate(rows)))
-    return np.concatenate(windows)
+def _num_passes(counts_G: Ints, quotas_G: Ints) -> Fraction:
+    """How many times a set is gone through in an epoch: as often as its most wanted group is read.
+
+    But no pass beyond the first may read less than `LEAST_READ` of the samples on its way: a
+    group that is wanted much more than the others is then read several times in each pass.
+    """
+    asked = [(q, n) for q, n in zip(quotas_G.tolist(), counts_G.tolist(), strict=True) if q]
+    if not asked:
+        return Fraction(1)
+    most = max(Fraction(quota, count) for quota, count in asked)
+    bound = sum(quota for quota, _ in asked) / (LEAST_READ * sum(count for _, count in asked))
+    return most if most <= max(1, bound) else Fraction(max(1, floor(bound)))
+
+
+def _read_whole_passes(
+    groups_N: npt.NDArray[np.uint8],
+    counts_G: Ints,
+    slots_G: Ints,
+    num_passes: int,
+    rng: np.random.Generator,
+) -> tuple[Ints, Ints]:
+    """Read each group for its number of slots, in shuffles one after the other, spread evenly over
+    the passes; return the samples, and the pass of each.
+    """
+    samples, pass_numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    members = np.arange(len(groups_N))
+    read_G = np.zeros_like(slots_G)
+    while len(members := members[(read_G < slots_G)[groups_N[members]]]):
+        members = rng.permutation(members)
+        members = members[np.argsort(groups_N[members], kind="stable")]
+        turn = read_G[groups_N[members]] + _number_within(groups_N[members])
+        limit = slots_G[groups_N[members]]
+        taken = turn < limit
+        samples.append(members[taken])
+        pass_numbers.append(turn[taken] * num_passes // limit[taken])
+        read_G += counts_G
+    return np.concatenate(samples), np.concatenate(pass_numbers)
+
+
+def _choose(
+    groups_N: npt.NDArray[np.uint8],
+    slots_G: Ints,
+    extra_N: Ints,
+    beyond_N: Ints,
+    rng: np.random.Generator,
+) -> Ints:
+    """Choose samples of each group: those read least so far, and of these the ones in the shards
+    that come first, at random within what is equal.
+    """
+    members = np.flatnonzero((slots_G > 0)[groups_N])
+    key = groups_N[members].astype(np.int64) * 2 + extra_N[members]
+    key = key * (beyond_N.max(initial=0) + 1) + beyond_N[members]
+    key = key * len(members) + rng.permutation(len(members))  # no two are equal: any sort will do
+    members = members[np.argsort(key)]
+    return members[_number_within(groups_N[members]) < slots_G[groups_N[members]]]
+
+
+def _number_within(sorted_groups: npt.NDArray[np.uint8]) -> Ints:
+    """Number the elements of each group from 0; equal ones lie side by side."""
+    starts = np.cumsum(np.bincount(sorted_groups)) - np.bincount(sorted_groups)
+    return np.arange(len(sorted_groups)) - starts[sorted_groups]
+
+
+def _round(value: Fraction) -> int:
+    return floor(value + Fraction(1, 2))
+
+
+def _compact(values: Ints) -> npt.NDArray[np.unsignedinteger]:
+    """The same numbers in 16 bits where they fit: numpy sorts those in linear time."""
+    return values.astype(np.uint16 if values.max(initial=0) < 2**16 else np.uint64)
