@@ -1,0 +1,111 @@
+"""The plain model and the fast one give the same results."""
+
+import copy
+
+import pytest
+import torch
+
+from catalog.config import override
+from training.loading.batches import ARRAYS, PairBatch
+from training.models.croco import Croco, CrocoConfig
+from training.models.plain import PlainCroco
+from training.optimizer import make_optimizer, set_learning_rate
+from training.plain import plain_losses, plain_optimizer, plain_step
+from training.presets import tiny
+from training.pretrain import batch_losses
+
+SMALL = [
+    "model.image_px=32", "model.patch_px=8", "model.encoder_depth=2", "model.encoder_width=32",
+    "model.encoder_heads=2", "model.decoder_depth=2", "model.decoder_width=16",
+    "model.decoder_heads=2",
+]  # fmt: skip
+
+
+def small_config(positions: str, *settings: str):
+    return override(tiny(), [*SMALL, f"model.positions={positions}", *settings])
+
+
+def random_model(config: CrocoConfig) -> Croco:
+    """A model whose every parameter is random, biases and norms included."""
+    torch.manual_seed(0)
+    model = Croco(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def random_pairs(size: int = 4, visible: int = 5) -> PairBatch:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (2, size, 32, 32, 3), generator=generator, dtype=torch.uint8)
+    order = torch.rand(size, 16, generator=generator).argsort(1)
+    kinds = [("cross_view", "cross_pose")[i % 2] for i in range(size)]
+    values = {
+        "images_a": images[0],
+        "images_b": images[1],
+        "foreground": torch.rand(size, 16, generator=generator),
+        "visible": order[:, :visible],
+        "masked": order[:, visible:],
+    }
+    assert set(values) == set(ARRAYS)
+    metas = [{"pair_id": str(i), "kind": kind} for i, kind in enumerate(kinds)]
+    return PairBatch(**values, metas=metas, places=[""] * size, damaged={})
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos"])
+def test_predictions_are_the_same(positions):
+    model = random_model(small_config(positions).model)
+    generator = torch.Generator().manual_seed(2)
+    a, b = torch.randn(2, 3, 3, 32, 32, generator=generator)
+    order = torch.rand(3, 16, generator=generator).argsort(1)
+    visible, masked = order[:, :5], order[:, 5:]
+    everywhere = PlainCroco(model)(a, b, visible)
+    expected = model(a, b, visible, masked).prediction_BMP
+    found = everywhere.gather(1, masked[:, :, None].expand_as(expected))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 1e-2)])
+def test_losses_are_the_same(positions, precision, tolerance):
+    config = small_config(positions, f"run.precision={precision}", "loss.background_weight=0.5")
+    model = random_model(config.model)
+    batch = random_pairs()
+    expected = batch_losses(model, batch, config).total
+    found = plain_losses(PlainCroco(model), batch, config)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos"])
+def test_training_steps_are_the_same(positions):
+    config = small_config(positions)
+    model = random_model(config.model)
+    plain = PlainCroco(copy.deepcopy(model))
+    optimizer = make_optimizer(model, config.optimizer)
+    plainly = plain_optimizer(plain, config.optimizer)
+    batch = random_pairs()
+    for _ in range(3):
+        set_learning_rate(optimizer, 1e-3)
+        set_learning_rate(plainly, 1e-3)
+        loss = batch_losses(model, batch, config).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert plain_step(plain, plainly, batch, config) == pytest.approx(loss.item(), rel=1e-4)
+    assert not plainly.defaults["fused"]
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos"])
+def test_gradients_are_the_same(positions):
+    config = small_config(positions)
+    model = random_model(config.model)
+    plain = PlainCroco(model)
+    batch = random_pairs()
+    batch_losses(model, batch, config).total.backward()
+    plain_losses(plain, batch, config).backward()
+    expected = dict(model.named_parameters())
+    assert {name for name, _ in plain.named_parameters()} == set(expected)
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, expected[name].grad, rtol=1e-3, atol=1e-6, msg=name
+        )
