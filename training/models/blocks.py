@@ -52,14 +52,29 @@ class CrossAttention(nn.Module):
 
     def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
         """Both images have all N patches here, so one table of positions serves both."""
-        q_BHNC = self._split(self.projq(x_BND))
-        k_BHNC = self._split(self.projk(memory_BND))
+        q_BHNC, k_BHNC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
         v_BHNC = self._split(self.projv(memory_BND))
-        if rope_2BNC is not None:
-            q_BHNC, k_BHNC = rotate(q_BHNC, rope_2BNC), rotate(k_BHNC, rope_2BNC)
         out_BHNC = F.scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
         out_BND: Tensor = self.proj(out_BHNC.transpose(1, 2).flatten(2))
         return out_BND
+
+    def weights(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+        """Return how much each patch of image a looks at each of b's: (B, H, N, N), rows sum to 1.
+
+        `forward` never holds these; finding correspondences reads them.
+        """
+        q_BHNC, k_BHNC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
+        scores_BHNN = q_BHNC @ k_BHNC.transpose(2, 3) * q_BHNC.shape[3] ** -0.5
+        return scores_BHNN.float().softmax(dim=3)
+
+    def _queries_and_keys(
+        self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        q_BHNC = self._split(self.projq(x_BND))
+        k_BHNC = self._split(self.projk(memory_BND))
+        if rope_2BNC is not None:
+            q_BHNC, k_BHNC = rotate(q_BHNC, rope_2BNC), rotate(k_BHNC, rope_2BNC)
+        return q_BHNC, k_BHNC
 
     def _split(self, x_BND: Tensor) -> Tensor:
         return x_BND.unflatten(2, (self.heads, -1)).transpose(1, 2)
