@@ -18,7 +18,8 @@ from training.models.croco import Croco
 from training.pictures import FONT, HEADER_PX, LABEL_PX, MARGIN_PX, Picture
 
 TILE_PX = 288  # side of one shown image; wide, for the lines
-RIGHT, WRONG, TRUTH = (0, 170, 0), (220, 0, 0), (255, 255, 255)
+RIGHT, WRONG = (0, 170, 0), (220, 0, 0)
+TRUTH, OUTLINE = (255, 255, 255), (0, 0, 0)  # outlined, so that rings show on any image
 RIGHT_WITHIN = 0.1  # share of the image's side
 
 
@@ -49,7 +50,8 @@ def draw_matches(
             start = _at(points_BK2[i, k], 0)
             end, true = _at(places_BK2[i, k], 1), _at(truth_BK2[i, k], 1)
             colour = RIGHT if right_BK[i, k] else WRONG
-            cv2.circle(line, true, 4, TRUTH, 1, cv2.LINE_AA)
+            for radius, shade in ((5, OUTLINE), (4, TRUTH)):
+                cv2.circle(line, true, radius, shade, 1, cv2.LINE_AA)
             cv2.line(line, start, end, colour, 1, cv2.LINE_AA)
             for point in (start, end):
                 cv2.circle(line, point, 3, colour, -1, cv2.LINE_AA)
