@@ -98,7 +98,7 @@ def test_v1_encoder_is_a_timm_vit():
     )  # fmt: skip
     weights = {name.replace("enc_", ""): value for name, value in model.state_dict().items()}
     weights = {name: value for name, value in weights.items() if name in vit.state_dict()}
-    weights["pos_embed"] = model.enc_positions[None]
+    weights["pos_embed"] = weights["pos_embed"][None]
     vit.load_state_dict(weights)
     image = random_batch(model)[0]
     torch.testing.assert_close(vit(image), model.encode(image), rtol=1e-4, atol=1e-5)
@@ -207,7 +207,7 @@ def plain_croco(model: Croco, a: Tensor, b: Tensor, visible: list[int]) -> Tenso
             image[None], weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"], p
         )[0].flatten(1).T  # fmt: skip
         if not rope:
-            x = x + model.enc_positions
+            x = x + model.enc_pos_embed
         for i in range(config.encoder_depth):
             name = f"enc_blocks.{i}"
             x = x + self_attention(
@@ -221,7 +221,7 @@ def plain_croco(model: Croco, a: Tensor, b: Tensor, visible: list[int]) -> Tenso
     memory = linear(encode(b, everything), "decoder_embed")
     x = torch.stack([x[i] if i in visible else weights["mask_token"][0, 0] for i in everything])
     if not rope:
-        x, memory = x + model.dec_positions, memory + model.dec_positions
+        x, memory = x + model.dec_pos_embed, memory + model.dec_pos_embed
     for i in range(config.decoder_depth):
         name, heads = f"dec_blocks.{i}", config.decoder_heads
         x = x + self_attention(norm(x, f"{name}.norm1"), f"{name}.attn", heads, everything)

@@ -59,8 +59,8 @@ class Completion(NamedTuple):
 class Croco(nn.Module):
     """The whole model; images are normalized (B, 3, image_px, image_px)."""
 
-    enc_positions: Tensor
-    dec_positions: Tensor
+    enc_pos_embed: Tensor  # v1: what is added, (N, D); v2: the table of rotations, (2, N, C)
+    dec_pos_embed: Tensor
 
     def __init__(self, config: CrocoConfig) -> None:
         super().__init__()
@@ -82,8 +82,10 @@ class Croco(nn.Module):
         )
         self.dec_norm = nn.LayerNorm(d, eps=NORM_EPS)
         self.prediction_head = nn.Linear(d, config.patch_px**2 * 3)
-        self.register_buffer("enc_positions", _positions(config, e, config.encoder_heads), False)
-        self.register_buffer("dec_positions", _positions(config, d, config.decoder_heads), False)
+        # v1's are part of the weights: an encoder that starts from a ViT brings positions with it.
+        is_saved = config.positions == "sincos"
+        self.register_buffer("enc_pos_embed", _positions(config, e, config.encoder_heads), is_saved)
+        self.register_buffer("dec_pos_embed", _positions(config, d, config.decoder_heads), is_saved)
         self.apply(_initialize)
         nn.init.normal_(self.mask_token, std=MASK_TOKEN_STD)
 
@@ -131,9 +133,9 @@ class Croco(nn.Module):
         x_BND = tokens_BND.scatter(1, _widen(visible_BV, seen_BVD.shape[2]), seen_BVD)
         rope_21NC = None
         if self.config.positions == "rope":
-            rope_21NC = self.dec_positions[:, None]
+            rope_21NC = self.dec_pos_embed[:, None]
         else:
-            x_BND, memory_BND = x_BND + self.dec_positions, memory_BND + self.dec_positions
+            x_BND, memory_BND = x_BND + self.dec_pos_embed, memory_BND + self.dec_pos_embed
         for block in self.dec_blocks:
             x_BND = block(x_BND, memory_BND, rope_21NC)
         prediction_BMP: Tensor = self.prediction_head(self.dec_norm(_gather(x_BND, masked_BM)))
@@ -145,9 +147,9 @@ class Croco(nn.Module):
         x_BTD = F.linear(patches_BTP, weight_D3pp.permute(0, 2, 3, 1).flatten(1), bias_D)
         rope_2BTC = None
         if self.config.positions == "rope":
-            rope_2BTC = self.enc_positions[:, places_BT]
+            rope_2BTC = self.enc_pos_embed[:, places_BT]
         else:
-            x_BTD = x_BTD + self.enc_positions[places_BT]
+            x_BTD = x_BTD + self.enc_pos_embed[places_BT]
         for block in self.enc_blocks:
             x_BTD = block(x_BTD, rope_2BTC, sections)
         x_BTD = self.enc_norm(x_BTD)
