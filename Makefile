@@ -37,7 +37,9 @@ mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write s
 $(ROOT)/shards/%/index.json: | $(ENV)
 	@$(MAKE) --no-print-directory mine DATASET=$*
 
-pretrain: $(ENV) $(addsuffix /index.json,$(SHARDS))  ## train PRESET=tiny on SHARDS for DEMO_MINUTES=8
+LOCAL_SHARDS = $(foreach set,$(SHARDS),$(if $(findstring ://,$(set)),,$(set)))
+
+pretrain: $(ENV) $(addsuffix /index.json,$(LOCAL_SHARDS))  ## train PRESET=tiny on SHARDS for DEMO_MINUTES=8
 	@$(RUN) -m training pretrain --shards $(SHARDS) --preset $(PRESET) --minutes $(DEMO_MINUTES) $(ARGS)
 
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"

@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from catalog.object_store import explain
+
 DEFAULT_ROOT = os.environ.get("CROSSPAIRS_ROOT", "data")
 
 
@@ -30,7 +32,8 @@ def add_command(
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     """Run the chosen subcommand.
 
-    A user's mistake (ValueError, a missing file) is one sentence and exit code 1.
+    A user's mistake (ValueError, a missing file) is one sentence and exit code 1; so is what an
+    object store refuses, also where its client raises errors of its own.
     """
     arguments = parser.parse_args(argv)
     try:
@@ -40,9 +43,12 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{parser.prog}: {' '.join(str(error).split())}\n")
-        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: stopped; run the same command again to go on\n")
         return 130
+    except Exception as error:
+        plain = error if isinstance(error, ValueError | OSError) else explain(error)
+        if plain is None:
+            raise
+        sys.stderr.write(f"{parser.prog}: {' '.join(str(plain).split())}\n")
+        return 1

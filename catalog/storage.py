@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from catalog.object_store import with_plain_errors
+
 LEFTOVER_AGE_S = 3600.0
 TEMPORARY_PREFIX = ".tmp-"  # readers and listings skip such names; `remove_leftovers` deletes them
 
@@ -32,12 +34,21 @@ def absolute(url: str) -> str:
     return url if "://" in url else str(Path(url).expanduser().resolve())
 
 
+def local_path(url: str) -> str | None:
+    """Return the path of a file on a local disk; None for one in an object store."""
+    if "://" in url and not url.startswith("file://"):
+        return None
+    return _open_filesystem(url)[1]
+
+
+@with_plain_errors
 def exists(url: str) -> bool:
     """Tell whether a file or folder is there."""
     filesystem, path = _open_filesystem(url)
     return bool(filesystem.exists(path))
 
 
+@with_plain_errors
 def size_bytes(url: str) -> int:
     """Return a file's size. Raises FileNotFoundError."""
     filesystem, path = _open_filesystem(url)
@@ -55,12 +66,14 @@ def fingerprint(url: str) -> str:
     return hashlib.sha256(str(size).encode() + ends).hexdigest()
 
 
+@with_plain_errors
 def open_read(url: str) -> BinaryIO:
     """Open a file for reading bytes, with seek. Raises FileNotFoundError."""
     filesystem, path = _open_filesystem(url)
     return cast(BinaryIO, filesystem.open(path, "rb"))
 
 
+@with_plain_errors
 def read_bytes(url: str, offset: int = 0, length: int | None = None) -> bytes:
     """Read a file, or `length` bytes of it from `offset`. Raises FileNotFoundError."""
     filesystem, path = _open_filesystem(url)
@@ -73,6 +86,7 @@ def read_text(url: str) -> str:
     return read_bytes(url).decode()
 
 
+@with_plain_errors
 def write_bytes(url: str, data: bytes) -> None:
     """Write a file atomically, creating the folders above it and replacing what was there."""
     filesystem, path = _open_filesystem(url)
@@ -100,6 +114,7 @@ def write_text(url: str, text: str) -> None:
     write_bytes(url, text.encode())
 
 
+@with_plain_errors
 def list_files(folder: str, suffix: str = "") -> list[str]:
     """List the files directly in a folder, sorted by name, as full URLs; none when the folder is
     missing.
@@ -115,6 +130,7 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     ]
 
 
+@with_plain_errors
 def list_folders(folder: str) -> list[str]:
     """List the folders directly in a folder, sorted by name, as full URLs; none when the folder is
     missing.
@@ -129,6 +145,7 @@ def list_folders(folder: str) -> list[str]:
     return [join(folder, name) for name in sorted(names) if name[0] != "."]
 
 
+@with_plain_errors
 def delete(url: str) -> None:
     """Delete one file; nothing happens when it is already gone."""
     filesystem, path = _open_filesystem(url)
@@ -166,5 +183,7 @@ def _is_type(filesystem: Any, entry: dict[str, Any], wanted: str) -> bool:
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:
-    filesystem, path = fsspec.core.url_to_fs(str(url))
+    # Others write to an object store while we read it: a listing that is kept is soon wrong.
+    options = {"use_listings_cache": False} if "://" in str(url) else {}
+    filesystem, path = fsspec.core.url_to_fs(str(url), **options)
     return filesystem, path

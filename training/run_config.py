@@ -1,7 +1,7 @@
 """What a pre-training run is: its config, its length, and when it may be continued."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from training.loading.augment import AugmentConfig
 from training.loading.batches import View
 from training.loading.loader import LoaderConfig
 from training.loading.masking import MaskingConfig
+from training.loading.shard_files import ShardFilesConfig
 from training.loss import LossConfig
 from training.models.croco import CrocoConfig
 from training.optimizer import OptimizerConfig
@@ -19,6 +20,7 @@ MAY_CHANGE = {  # when a run is continued: its length and what changes no result
     *("run.num_steps", "run.minutes", "run.epochs", "run.device"),
     *("run.log_every", "run.evaluate_every", "run.checkpoint_every", "run.keep_last"),
     *("loader.num_workers", "loader.prefetch_batches", "loader.max_bad_share"),
+    *(f"loader.{name.name}" for name in fields(ShardFilesConfig)),
     *("evaluate.max_pairs", "evaluate.seed"),
 }
 

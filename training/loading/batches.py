@@ -22,8 +22,10 @@ from training.loading.augment import AugmentConfig, augment_image
 from training.loading.masking import MaskingConfig, draw_mask
 from training.loading.mixture import Shares
 from training.loading.order import Slots, epoch_order, make_mixture
+from training.loading.prefetch import Prefetcher
 from training.loading.reader import Pair, ShardCache, decode_pair
 from training.loading.roles import Roles, is_swapped
+from training.loading.shard_files import ShardFiles, ShardFilesConfig
 
 ARRAYS = ("images_a", "images_b", "foreground", "visible", "masked")
 
@@ -87,7 +89,9 @@ class PairBatch:
 class BatchMaker(Dataset[PairBatch]):
     """The batches of one rank, by (epoch, number); a copy lives in every loader process."""
 
-    def __init__(self, urls: Sequence[str], view: View, reading: Reading) -> None:
+    def __init__(
+        self, urls: Sequence[str], view: View, reading: Reading, files: ShardFilesConfig
+    ) -> None:
         """Read the sets' indexes. Raises ValueError for none or a damaged one."""
         if not urls:
             raise ValueError("no shard set given: name at least one folder with an index.json")
@@ -95,12 +99,15 @@ class BatchMaker(Dataset[PairBatch]):
         shards = [index.of_split(reading.split) for index in indexes]
         crops_px = [index.crop_px * view.augment.crop_share for index in indexes]
         self._half_size = [crop_px >= 2 * view.image_px for crop_px in crops_px]
-        self._urls = [
-            [storage.join(url, shard.name) for shard in of_set]
+        self._shards = [
+            [(storage.join(url, shard.name), shard) for shard in of_set]
             for url, of_set in zip(urls, shards, strict=True)
         ]
         self._view, self._reading = view, reading
-        self._cache = ShardCache(capacity=len(urls) * (reading.window_shards + 1))
+        shard_files = ShardFiles(files)
+        shard_files.prepare([shard for of_set in self._shards for shard in of_set])
+        self._cache = ShardCache(shard_files, capacity=len(urls) * (reading.window_shards + 1))
+        self._prefetcher = Prefetcher(shard_files, self._shards, files.prefetch_shards)
         self._order: tuple[int, Slots] | None = None
         self.mixture = make_mixture(indexes, reading.split, reading.shares, reading.window_shards)
         # What a position in the order depends on: the same wherever the shards lie.
@@ -124,14 +131,15 @@ class BatchMaker(Dataset[PairBatch]):
             self._order = (epoch, epoch_order(self.mixture, self._view.seed, epoch))
         size = self._reading.batch_size
         first = (number * self._reading.world_size + self._reading.rank) * size
+        self._prefetcher.look_ahead(epoch, self._order[1], first)
         samples: list[tuple[list[np.ndarray], dict[str, Any], str, bool]] = []
         damaged: dict[tuple[int, ...], str] = {}
         for slot in range(first, min(first + size, self.mixture.num_slots)):
             of_set, shard, position = self._order[1][slot].tolist()
-            url = self._urls[of_set][shard]
+            url, entry = self._shards[of_set][shard]
             name = f"{url} sample {position}"
             try:
-                key, files = self._cache.get(url).read(position)
+                key, files = self._cache.get(url, entry).read(position)
                 pair = decode_pair(key, files, self._half_size[of_set])
                 swapped = self._give_roles(pair, epoch, slot)
                 arrays = make_arrays(pair, self._view, epoch, slot)

@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader
 from training.loading.batches import BatchMaker, PairBatch, Reading, View
 from training.loading.mixture import Shares
 from training.loading.roles import Roles
+from training.loading.shard_files import ShardFilesConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoaderConfig:
-    """How samples are read and put into batches."""
+class LoaderConfig(ShardFilesConfig):
+    """How samples are read and put into batches, and shards kept on the way."""
 
     batch_size: int = 256  # pairs on each rank
     num_workers: int = 8  # loader processes; 0: load in the training process. Changes no result
@@ -62,7 +63,7 @@ class PairLoader:
             shares=Shares(sources=config.sources, kinds=config.kinds, parts=config.parts),
             roles=config.roles,
         )
-        self._maker = BatchMaker(urls, view, reading)
+        self._maker = BatchMaker(urls, view, reading, config)
         self._config = config
         self._urls = list(urls)
         self.epoch, self.batch = 0, 0  # of the batch that comes next

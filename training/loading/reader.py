@@ -1,21 +1,21 @@
-"""Read single samples of a shard by position, from a local disk or an object store, and decode
-them.
-"""
+"""Read single samples of a shard by position, and decode them."""
 
-import io
 import json
+import os
 import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from webdataset.tariterators import base_plus_ext
 
-from catalog import storage
-from shards.format import EXTENSIONS, decode_foreground
+from shards.format import EXTENSIONS, ShardEntry, decode_foreground
+from training.loading.shard_files import ShardFiles
+from training.loading.tar_members import list_members
 
 KINDS = ("cross_view", "cross_pose")
 
@@ -40,25 +40,22 @@ class Shard:
     with the reason.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, files: ShardFiles, url: str, entry: ShardEntry) -> None:
         self._samples: list[tuple[str, Extents]] = []
         self._problem = "the shard has fewer samples than its index says"
-        self._stream: BinaryIO = io.BytesIO()
+        self._file: FileIO | None = None
         try:
-            # An object store answers one long read faster than thousands of short ones; a local
-            # file is mapped by the kernel's cache, and several worker processes share it.
-            self._stream = (
-                io.BytesIO(storage.read_bytes(url)) if "://" in url else storage.open_read(url)
-            )
-            self._scan()
-        except (OSError, tarfile.TarError) as error:
-            self._problem = f"the shard cannot be read to its end: {error}"
+            self._file = files.open(url, entry)
+            self._scan(self._file)
+        except (OSError, ValueError, tarfile.TarError) as error:
+            what = "cannot be read" if self._file is None else "cannot be read to its end"
+            self._problem = f"the shard {what}: {error}"
 
     def read(self, position: int) -> tuple[str, dict[str, bytes]]:
         """Return a sample's key and its files by extension. Raises ValueError when it is damaged or
         lost.
         """
-        if position >= len(self._samples):
+        if self._file is None or position >= len(self._samples):
             raise ValueError(self._problem)
         key, extents = self._samples[position]
         missing = [name for name in EXTENSIONS if name not in extents]
@@ -67,38 +64,37 @@ class Shard:
         files = {}
         for name in EXTENSIONS:
             offset, length = extents[name]
-            self._stream.seek(offset)
-            files[name] = self._stream.read(length)
+            files[name] = os.pread(self._file.fileno(), length, offset)
         return key, files
 
     def close(self) -> None:
-        """Release the file or the memory."""
-        self._stream.close()
+        """Release the file."""
+        if self._file is not None:
+            self._file.close()
 
-    def _scan(self) -> None:
-        with tarfile.open(fileobj=self._stream, mode="r:") as tar:
-            for member in tar:
-                key, extension = base_plus_ext(member.name)
-                if not member.isfile() or key is None:
-                    continue
-                if not self._samples or self._samples[-1][0] != key:
-                    self._samples.append((key, {}))
-                self._samples[-1][1][extension] = (member.offset_data, member.size)
+    def _scan(self, file: FileIO) -> None:
+        for name, offset, length in list_members(file):
+            key, extension = base_plus_ext(name)
+            if key is None:
+                continue
+            if not self._samples or self._samples[-1][0] != key:
+                self._samples.append((key, {}))
+            self._samples[-1][1][extension] = (offset, length)
 
 
 class ShardCache:
     """The shards in use, the least recently used closed first."""
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, files: ShardFiles, capacity: int) -> None:
+        self._files, self._capacity = files, capacity
         self._open: OrderedDict[str, Shard] = OrderedDict()
 
-    def get(self, url: str) -> Shard:
+    def get(self, url: str, entry: ShardEntry) -> Shard:
         """Return the shard, opening it if need be."""
         if url not in self._open:
             while len(self._open) >= self._capacity:
                 self._open.popitem(last=False)[1].close()
-            self._open[url] = Shard(url)
+            self._open[url] = Shard(self._files, url, entry)
         self._open.move_to_end(url)
         return self._open[url]
 
