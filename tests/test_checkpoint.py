@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from training import checkpoint
+from training.distributed import Ranks
+from training.ema import WeightAverage
 from training.models.croco import Croco, CrocoConfig
 from training.optimizer import OptimizerConfig, make_optimizer, set_learning_rate
 
+KEEP = checkpoint.KeepConfig(last=2)
 CONFIG = CrocoConfig(
     image_px=16, patch_px=8, encoder_depth=1, encoder_width=16, encoder_heads=1,
     decoder_depth=1, decoder_width=16, decoder_heads=1,
@@ -34,9 +37,10 @@ def train(model: Croco, optimizer: torch.optim.Optimizer, steps: int) -> None:
         optimizer.step()
 
 
-def save(folder: Path, step: int, model, optimizer, keep_last: int = 2) -> str:
+def save(folder: Path, step: int, model, optimizer, keep=KEEP, average=None) -> str:
     progress = checkpoint.Progress(step=step, elapsed_s=1.5, loader={"epoch": 1}, config={"a": 2})
-    return checkpoint.save_checkpoint(str(folder), model, optimizer, progress, keep_last)
+    state = checkpoint.TrainingState(model=model, optimizer=optimizer, average=average)
+    return checkpoint.save_checkpoint(str(folder), state, progress, keep, Ranks())
 
 
 def test_training_continues_bit_for_bit(tmp_path):
@@ -47,7 +51,8 @@ def test_training_continues_bit_for_bit(tmp_path):
 
     again, optimizer_again = make_run(seed=99)
     checkpoint.load_weights(url, again)
-    checkpoint.load_training_state(url, again, optimizer_again)
+    state = checkpoint.TrainingState(model=again, optimizer=optimizer_again)
+    checkpoint.load_training_state(url, state)
     train(again, optimizer_again, 4)
     for one, other in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -66,6 +71,40 @@ def test_only_the_newest_are_kept(tmp_path):
     names = [Path(url).name for url in checkpoint.list_checkpoints(str(tmp_path))]
     assert names == ["step-00000002", "step-00000010"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_multiples_of_keep_every_stay_for_good(tmp_path):
+    model, optimizer = trained_run()
+    keep = checkpoint.KeepConfig(last=1, every=4)
+    for step in range(1, 11):
+        save(tmp_path, step, model, optimizer, keep)
+    steps = [checkpoint.step_of(url) for url in checkpoint.list_checkpoints(str(tmp_path))]
+    assert steps == [4, 8, 10]
+
+
+def test_the_running_mean_comes_back(tmp_path):
+    model, optimizer = make_run()
+    average = WeightAverage(model, 0.5)
+    train(model, optimizer, 2)
+    average.update()
+    url = save(tmp_path, 2, model, optimizer, average=average)
+
+    again, optimizer_again = make_run(seed=99)
+    state = checkpoint.TrainingState(
+        model=again, optimizer=optimizer_again, average=WeightAverage(again, 0.5)
+    )
+    checkpoint.load_training_state(url, state)
+    mean = Croco(CONFIG)
+    checkpoint.load_weights(url, mean, average=True)
+    for name, parameter in mean.named_parameters():
+        assert torch.equal(parameter, average.means[name])
+        assert torch.equal(state.average.means[name], average.means[name])
+
+
+def test_a_mean_that_was_not_kept_is_missed(tmp_path):
+    url = save(tmp_path, 1, *trained_run())
+    with pytest.raises(ValueError, match=r"no average of weights.*optimizer\.ema"):
+        checkpoint.load_weights(url, Croco(CONFIG), average=True)
 
 
 def test_an_interrupted_save_leaves_the_older_one(tmp_path, monkeypatch):

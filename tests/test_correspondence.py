@@ -1,7 +1,5 @@
 """Matches read from cross-attention, against models and attention whose matches are known."""
 
-from types import SimpleNamespace
-
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.pair_batches import make_batch
 from training.correspondence import (
     CorrespondenceConfig,
     attention_between,
@@ -18,6 +17,7 @@ from training.correspondence import (
     look_up,
     untrained_like,
 )
+from training.loading.pair_batch import PairBatch
 from training.match_pictures import draw_matches
 from training.models.blocks import CrossAttention
 from training.models.croco import Croco, CrocoConfig
@@ -58,7 +58,7 @@ def matching_model() -> Croco:
     return model
 
 
-def shifted_pairs(size: int = 6, shift: int = 2) -> SimpleNamespace:
+def shifted_pairs(size: int = 6, shift: int = 2) -> PairBatch:
     """Images of random patches, and the same `shift` patches further to the right and around;
     points lie within the part that is in both.
     """
@@ -68,13 +68,14 @@ def shifted_pairs(size: int = 6, shift: int = 2) -> SimpleNamespace:
     points[:, :, 0] = rng.uniform(1 / GRID, 1 - (shift + 1) / GRID, (size, 38))
     seen = rng.random((2, size, 38, 1)) * (rng.random((2, size, 38, 1)) < 0.7)
     moved = points + np.array([shift / GRID, 0])
-    kinds = ["cross_view", "cross_pose"]
-    return SimpleNamespace(
-        images_a=torch.from_numpy(images),
-        images_b=torch.from_numpy(np.roll(images, shift * PATCH, axis=2)),
+    everything = torch.arange(GRID**2).expand(size, -1)
+    return make_batch(
+        torch.from_numpy(images),
+        torch.from_numpy(np.roll(images, shift * PATCH, axis=2)),
+        visible=everything[:, 1:],
+        masked=everything[:, :1],
         keypoints_a=torch.from_numpy(np.concatenate([points, seen[0]], axis=2)).float(),
         keypoints_b=torch.from_numpy(np.concatenate([moved, seen[1]], axis=2)).float(),
-        metas=[{"kind": kinds[i % 2], "identity_id": str(i)} for i in range(size)],
     )
 
 
@@ -160,9 +161,8 @@ def plain_look_up(attention: np.ndarray, point: np.ndarray) -> np.ndarray:
 def test_the_batch_size_does_not_matter(both_ways):
     config = CorrespondenceConfig(both_ways=both_ways)
     pairs, model = shifted_pairs(7), random_model()
-    images, points = (pairs.images_a, pairs.images_b), pairs.keypoints_a[:, :, :2]
-    expected = find_places(model, images, points, config, batch_size=7)
-    torch.testing.assert_close(find_places(model, images, points, config, batch_size=3), expected)
+    expected = find_places(model, pairs, config, batch_size=7)
+    torch.testing.assert_close(find_places(model, pairs, config, batch_size=3), expected)
 
 
 def test_only_points_seen_in_both_images_count():

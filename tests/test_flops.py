@@ -24,7 +24,11 @@ def counted(config: CrocoConfig, masked: int) -> float:
         visible = torch.empty(1, config.grid**2 - masked, dtype=torch.int64)
         hidden = torch.empty(1, masked, dtype=torch.int64)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(a, b, visible, hidden).loss_BM.mean().backward()
+        completion = model(a, b, visible, hidden)
+        loss = completion.loss_BM.mean()
+        if completion.keypoints_BNK3 is not None:
+            loss = loss + completion.keypoints_BNK3.mean()
+        loss.backward()
     return counter.get_total_flops()
 
 
@@ -33,6 +37,13 @@ def counted(config: CrocoConfig, masked: int) -> float:
 def test_the_formula_counts_what_runs(positions, masked):
     config = CrocoConfig(**SMALL, mlp_ratio=3.0, positions=positions)
     assert flops_per_pair(config, masked) == counted(config, masked)
+
+
+@pytest.mark.parametrize("second_image", [False, True])
+@pytest.mark.parametrize("keypoint_head", [False, True])
+def test_the_formula_knows_the_variations(second_image, keypoint_head):
+    config = CrocoConfig(**SMALL, second_image=second_image, keypoint_head=keypoint_head)
+    assert flops_per_pair(config, 30) == counted(config, 30)
 
 
 def test_the_formula_holds_at_full_size():

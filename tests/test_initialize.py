@@ -1,31 +1,35 @@
 """A model starts from weights that exist, says from which, and refuses what does not fit."""
 
-from dataclasses import asdict
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import timm
 import torch
 
+from catalog.config import to_dict
 from tests.test_model import SMALL, small_model
-from training.checkpoint import Progress, save_checkpoint
+from training.checkpoint import FORMAT
 from training.initialize import InitConfig, initialize
 from training.models.croco import Croco, CrocoConfig
 from training.models.published import save_published
 from training.models.timm_vit import describe_timm, to_timm
-from training.optimizer import OptimizerConfig, make_optimizer
 from training.run_config import PretrainConfig
 
 VIT_TINY = dict(image_px=32, encoder_width=192, encoder_heads=3, decoder_depth=1)
 
 
-def write_run(folder: Path, model: Croco) -> str:
-    """A run's folder with one checkpoint."""
-    config = asdict(PretrainConfig(model=model.config))
-    progress = Progress(step=1, elapsed_s=1.0, loader={}, config=config)
-    optimizer = make_optimizer(model, OptimizerConfig())
-    return save_checkpoint(str(folder / "checkpoints"), model, optimizer, progress, 1)
+def write_run(folder: Path, model: Croco, step: int = 3, **changes: Any) -> str:
+    """A run's folder with one checkpoint, as far as others than the run itself read it."""
+    checkpoint = folder / "checkpoints" / f"step-{step:08d}"
+    checkpoint.mkdir(parents=True)
+    config = to_dict(PretrainConfig(model=model.config, **changes))
+    state = {"format": FORMAT, "step": step, "elapsed_s": 90.0, "loader": {}, "config": config}
+    (checkpoint / "checkpoint.json").write_text(json.dumps(state))
+    safetensors.torch.save_file(model.state_dict(), checkpoint / "model.safetensors")
+    return str(checkpoint)
 
 
 def changed_parts(model: Croco, source: Croco) -> tuple[bool, bool]:

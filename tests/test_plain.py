@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from catalog.config import override
-from training.loading.batches import ARRAYS, PairBatch
+from tests.pair_batches import random_batch
+from training.distributed import Ranks
 from training.models.croco import Croco, CrocoConfig
 from training.models.plain import PlainCroco
 from training.optimizer import make_optimizer, set_learning_rate
 from training.plain import plain_losses, plain_optimizer, plain_step
 from training.presets import tiny
-from training.pretrain import batch_losses
+from training.step import Stepper
 
 SMALL = [
     "model.image_px=32", "model.patch_px=8", "model.encoder_depth=2", "model.encoder_width=32",
@@ -35,21 +36,10 @@ def random_model(config: CrocoConfig) -> Croco:
     return model
 
 
-def random_pairs(size: int = 4, visible: int = 5) -> PairBatch:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (2, size, 32, 32, 3), generator=generator, dtype=torch.uint8)
-    order = torch.rand(size, 16, generator=generator).argsort(1)
-    kinds = [("cross_view", "cross_pose")[i % 2] for i in range(size)]
-    values = {
-        "images_a": images[0],
-        "images_b": images[1],
-        "foreground": torch.rand(size, 16, generator=generator),
-        "visible": order[:, :visible],
-        "masked": order[:, visible:],
-    }
-    assert set(values) == set(ARRAYS)
-    metas = [{"pair_id": str(i), "kind": kind} for i, kind in enumerate(kinds)]
-    return PairBatch(**values, metas=metas, places=[""] * size, damaged={})
+def make_stepper(model: Croco, config) -> Stepper:
+    optimizer = make_optimizer(model, config.optimizer)
+    set_learning_rate(optimizer, 1e-3)
+    return Stepper(model, optimizer, None, config, Ranks())
 
 
 @pytest.mark.parametrize("positions", ["rope", "sincos"])
@@ -70,8 +60,8 @@ def test_predictions_are_the_same(positions):
 def test_losses_are_the_same(positions, precision, tolerance):
     config = small_config(positions, f"run.precision={precision}", "loss.background_weight=0.5")
     model = random_model(config.model)
-    batch = random_pairs()
-    expected = batch_losses(model, batch, config).total
+    batch = random_batch()
+    expected = make_stepper(model, config).backward(batch).loss
     found = plain_losses(PlainCroco(model), batch, config)
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
 
@@ -81,16 +71,12 @@ def test_training_steps_are_the_same(positions):
     config = small_config(positions)
     model = random_model(config.model)
     plain = PlainCroco(copy.deepcopy(model))
-    optimizer = make_optimizer(model, config.optimizer)
+    stepper = make_stepper(model, config)
     plainly = plain_optimizer(plain, config.optimizer)
-    batch = random_pairs()
+    batch = random_batch()
     for _ in range(3):
-        set_learning_rate(optimizer, 1e-3)
         set_learning_rate(plainly, 1e-3)
-        loss = batch_losses(model, batch, config).total
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        loss = stepper.step(batch).loss
         assert plain_step(plain, plainly, batch, config) == pytest.approx(loss.item(), rel=1e-4)
     assert not plainly.defaults["fused"]
 
@@ -100,8 +86,8 @@ def test_gradients_are_the_same(positions):
     config = small_config(positions)
     model = random_model(config.model)
     plain = PlainCroco(model)
-    batch = random_pairs()
-    batch_losses(model, batch, config).total.backward()
+    batch = random_batch()
+    make_stepper(model, config).backward(batch)
     plain_losses(plain, batch, config).backward()
     expected = dict(model.named_parameters())
     assert {name for name, _ in plain.named_parameters()} == set(expected)

@@ -1,18 +1,15 @@
-"""`python -m training`: pre-train on shards, and see what a model makes of held-out pairs."""
+"""`python -m training`: pre-train on shards, see what a model makes of held-out pairs, export."""
 
 import argparse
 import json
 import os
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from catalog import storage
 from catalog.commands import DEFAULT_ROOT, add_command, main
 from catalog.config import override, to_dict
-
-if TYPE_CHECKING:
-    from training.run_config import PretrainConfig
 
 # Threads that wait should sleep: spinning ones starve each other when cores are shared with other
 # work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). Read once, as torch starts.
@@ -31,11 +28,19 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m training pretrain --shards data/shards/demo --minutes 8",
     )
     pretrain.add_argument("--preset", default="tiny", help="see `presets` (default: %(default)s)")
+    pretrain.add_argument(
+        "--method", default="both", help="what is completed from what (default: %(default)s)"
+    )
+    pretrain.add_argument(
+        "--keypoints", action="store_true", help="also find the mined 2D keypoints, as second loss"
+    )
     budget = pretrain.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="stop after so many minutes of training")
     budget.add_argument("--steps", type=int, help="stop after so many steps; repeats exactly")
     pretrain.add_argument(
-        "--out", metavar="DIR", help=f"folder of the run (default: {DEFAULT_ROOT}/training/PRESET)"
+        "--out",
+        metavar="DIR",
+        help=f"folder of the run (default: {DEFAULT_ROOT}/training/PRESET[-METHOD])",
     )
     evaluate = add_command(
         commands,
@@ -48,7 +53,31 @@ def build_parser() -> argparse.ArgumentParser:
         "--checkpoint", required=True, metavar="DIR", help="a run's folder or one checkpoint of it"
     )
     evaluate.add_argument("--picture", metavar="FILE", help="also draw completions into this PNG")
+    evaluate.add_argument("--matches", metavar="FILE", help="also draw matches into this PNG")
+    evaluate.add_argument(
+        "--average", action="store_true", help="with the running mean of the weights"
+    )
     evaluate.add_argument("--format", choices=("table", "json"), default="table")
+    export = add_command(
+        commands,
+        "export",
+        run_export,
+        "write a checkpoint for others: for timm, in CroCo's published layout, with a model card",
+        "python -m training export --checkpoint data/training/tiny --out tiny-encoder",
+    )
+    export.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="a run's folder or one checkpoint of it"
+    )
+    export.add_argument("--out", required=True, metavar="DIR", help="new folder for the files")
+    export.add_argument(
+        "--layout",
+        choices=("timm", "published", "all"),
+        default="all",
+        help="the encoder alone, CroCo's layout, or both and the whole model (default: all)",
+    )
+    export.add_argument(
+        "--average", action="store_true", help="take the running mean of the weights"
+    )
     for command in (pretrain, evaluate):
         command.add_argument(
             "--shards", nargs="+", required=True, metavar="URL", help="folders with an index.json"
@@ -60,6 +89,35 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="SECTION.KEY=VALUE",
             help="override a setting",
         )
+    study = add_command(
+        commands,
+        "study-pretrain",
+        run_study_pretrain,
+        "train the method and what it is compared with, and judge them on the same held-out people",
+        "python -m training study-pretrain --shards data/shards/synthetic --size cpu",
+    )
+    study.add_argument("--size", choices=("cpu", "gpu"), help="default: gpu where there is one")
+    study.add_argument("--steps", type=int, help="of each cell, instead of the size's own")
+    study.add_argument("--cells", nargs="+", metavar="NAME", help="instead of the size's own")
+    bench = add_command(
+        commands,
+        "bench",
+        run_bench,
+        "measure the loader against bare decoding, and a step against the model plainly written",
+        "python -m training bench --shards data/shards/demo",
+    )
+    bench.add_argument("--size", choices=("cpu", "gpu"), help="default: gpu where there is one")
+    for command in (study, bench):
+        command.add_argument("--shards", nargs="+", required=True, metavar="URL")
+        command.add_argument("--root", default=DEFAULT_ROOT, help="where the report is written")
+        command.add_argument("--format", choices=("table", "json", "markdown"), default="table")
+    bench.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a value of the size",
+    )
     presets = add_command(
         commands,
         "presets",
@@ -73,11 +131,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_pretrain(options: argparse.Namespace) -> int:
     """Train, then print the held-out table and where things are."""
+    from training.correspondence import format_correspondence
+    from training.distributed import is_first
     from training.evaluate import format_rows
+    from training.presets import compose
     from training.pretrain import pretrain
     from training.progress import ProgressLine
+    from training.stopping import EXIT_CODE
 
-    config = override(find_preset(options.preset), options.set)
+    config = compose(options.preset, options.method, options.keypoints)
+    config = override(config, options.set)
     if options.minutes is not None:
         config = replace(
             config, run=replace(config.run, minutes=options.minutes, num_steps=None, epochs=None)
@@ -86,14 +149,21 @@ def run_pretrain(options: argparse.Namespace) -> int:
         config = replace(
             config, run=replace(config.run, num_steps=options.steps, minutes=None, epochs=None)
         )
-    out = storage.absolute(options.out or f"{DEFAULT_ROOT}/training/{options.preset}")
+    name = options.preset if options.method == "both" else f"{options.preset}-{options.method}"
+    out = storage.absolute(options.out or f"{DEFAULT_ROOT}/training/{name}")
     line = ProgressLine()
     try:
         result = pretrain(config, options.shards, out, line.show)
     finally:
         line.close()
+    if not is_first():
+        return EXIT_CODE if result.stopped else 0
+    if result.stopped:
+        print(f"stopped after step {result.step}; run the same command again to go on")
+        return EXIT_CODE
     if result.rows:
         print(format_rows(result.rows))
+        print(format_correspondence(result.rows))
     print(f"{result.step} steps; checkpoint {result.checkpoint}")
     if result.picture:
         print(f"picture {result.picture}")
@@ -103,16 +173,22 @@ def run_pretrain(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate a checkpoint on the held-out pairs of shard sets."""
     from training.checkpoint import find_checkpoint, load_weights, read_progress
+    from training.correspondence import (
+        CorrespondenceConfig,
+        correspondence_rows,
+        format_correspondence,
+    )
+    from training.distributed import choose_device
     from training.evaluate import evaluate, format_rows, load_held_out
+    from training.match_pictures import draw_matches
     from training.models.croco import Croco
     from training.pictures import choose_rows, draw_completions
-    from training.pretrain import choose_device
     from training.run_config import config_from_dict, held_out_view
 
     checkpoint = find_checkpoint(options.checkpoint)
     config = override(config_from_dict(read_progress(checkpoint).config), options.set)
     model = Croco(config.model).to(choose_device(config.run.device))
-    load_weights(checkpoint, model)
+    load_weights(checkpoint, model, average=options.average)
     held_out = load_held_out(
         options.shards, config.loader, held_out_view(config), config.evaluate.max_pairs
     )
@@ -121,11 +197,17 @@ def run_evaluate(options: argparse.Namespace) -> int:
             f"no held-out pairs in {', '.join(options.shards)}: their indexes have no val shard"
         )
     rows = evaluate(model, held_out, config.masking.foreground_share)
+    if model.config.second_image:
+        rows += correspondence_rows(model, held_out, CorrespondenceConfig())
     if options.format == "json":
         for row in rows:
             print(json.dumps({**row, "checkpoint": checkpoint}))
     else:
         print(format_rows(rows))
+        print(format_correspondence(rows))
+    if options.matches:
+        png = draw_matches(model, held_out, choose_rows(held_out), CorrespondenceConfig())
+        storage.write_bytes(options.matches, png)
     if options.picture:
         storage.write_bytes(
             options.picture, draw_completions(model, held_out, choose_rows(held_out))
@@ -133,27 +215,88 @@ def run_evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_presets(options: argparse.Namespace) -> int:
-    """List the presets, or print one as `section.key = value` lines."""
-    from training.presets import PRESETS
+def run_study_pretrain(options: argparse.Namespace) -> int:
+    """Run the study and record its figures."""
+    import torch
 
-    if options.name is None:
-        for name, preset in PRESETS.items():
-            print(f"{name:16}{(preset.__doc__ or '').splitlines()[0]}")
-        return 0
-    for section, values in to_dict(find_preset(options.name)).items():
-        for key, value in values.items():
-            print(f"{section}.{key} = {value}")
+    from catalog.measurements import record
+    from training.progress import ProgressLine
+    from training.study import STUDIES, format_study, run_study
+
+    size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
+    study = STUDIES[size]()
+    if options.steps is not None:
+        study = replace(study, num_steps=options.steps)
+    if options.cells:
+        study = replace(study, cells=tuple(options.cells))
+    root = storage.absolute(options.root)
+    out = storage.join(root, "studies", f"pretrain-{size}-{study.num_steps}")
+    line = ProgressLine()
+    try:
+        results, measured = run_study(options.shards, out, study, line.show)
+    finally:
+        line.close()
+    rows = record(root, "study-pretrain", measured)
+    print_measured(rows, options.format, format_study(results))
     return 0
 
 
-def find_preset(name: str) -> "PretrainConfig":
-    """Return a preset's config. Raises ValueError, naming the valid ones."""
-    from training.presets import PRESETS
+def run_bench(options: argparse.Namespace) -> int:
+    """Measure speed and record the figures."""
+    import torch
 
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]()
+    from catalog.measurements import record
+    from training.bench import BENCHES, measure_speed
+
+    size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
+    bench = override(BENCHES[size](), options.set)
+    measured = measure_speed(
+        options.shards, bench, lambda text: print(f"measuring {text}", file=sys.stderr, flush=True)
+    )
+    rows = record(storage.absolute(options.root), "bench-train", measured)
+    print_measured(rows, options.format, "")
+    return 0
+
+
+def print_measured(rows: list[dict[str, Any]], style: Any, text: str) -> None:
+    """Print recorded figures: `text` for people where there is one, else the rows."""
+    from catalog.measurements import markdown
+    from catalog.report import print_rows
+
+    if style == "markdown":
+        print(markdown(rows))
+    elif style == "table" and text:
+        print(text)
+    else:
+        shown = ("metric", "value", "unit", "goal", "compared_with")
+        print_rows(
+            rows if style == "json" else [{key: row[key] for key in shown} for row in rows], style
+        )
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Export a checkpoint, then say what was written."""
+    from training.export import export
+
+    names = export(options.checkpoint, options.out, options.layout, options.average)
+    print(f"wrote {', '.join(names)} to {options.out}")
+    return 0
+
+
+def run_presets(options: argparse.Namespace) -> int:
+    """List the presets and methods, or print a preset as `section.key = value` lines."""
+    from training.presets import METHODS, PRESETS, compose
+
+    if options.name is None:
+        for title, known in (("presets", PRESETS), ("methods", METHODS)):
+            print(f"{title}:")
+            for name, function in known.items():
+                print(f"  {name:16}{(function.__doc__ or '').splitlines()[0]}")
+        return 0
+    for section, values in to_dict(compose(options.name)).items():
+        for key, value in values.items():
+            print(f"{section}.{key} = {value}")
+    return 0
 
 
 if __name__ == "__main__":

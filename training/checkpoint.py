@@ -1,15 +1,17 @@
 """Checkpoints: one folder each, safetensors and JSON, that appears whole or not at all.
 
-`model.safetensors` holds the weights, `training.safetensors` the optimizer's moments and the random
-states, `checkpoint.json` the step, the loader's position, the time used and the config. Nothing is
-pickled.
+`model.safetensors` holds the weights, `average.safetensors` their running mean where one is kept,
+`training.safetensors` the optimizer's moments and the random states, `checkpoint.json` the step,
+the loader's position, the time used, the config and the shard sets. Nothing is pickled. What is
+divided among ranks is gathered first: a checkpoint does not depend on how many there were.
 """
 
 import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import safetensors.torch
@@ -17,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from catalog import storage
+from training.distributed import Ranks, divide_like, gather_whole
+from training.ema import WeightAverage
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"step-\d{8}$")
 
 
@@ -30,34 +34,57 @@ class Progress:
     elapsed_s: float  # seconds spent in them, over all restarts
     loader: dict[str, Any]  # position of the next batch
     config: dict[str, Any]  # resolved config of the run
+    shards: list[dict[str, Any]] = field(default_factory=list)  # what each shard set's index says
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepConfig:
+    """Which checkpoints stay when newer ones are written."""
+
+    last: int = 2  # the newest ones
+    every: int | None = None  # steps: those of multiples of it stay for good
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """All that a run changes: what a checkpoint holds besides its progress."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage | None = None
 
 
 def save_checkpoint(
-    folder: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    keep_last: int,
+    folder: str, state: TrainingState, progress: Progress, keep: KeepConfig, ranks: Ranks
 ) -> str:
-    """Write `folder/step-<step>` on a local disk, delete all but the newest `keep_last`, return the
-    new one's path.
+    """Write `folder/step-<step>` on a local disk, delete older ones that need not stay, return the
+    new one's path. All ranks must call; rank 0 writes.
     """
     final = storage.join(folder, f"step-{progress.step:08d}")
+    weights = _gather(state.model.state_dict())
+    average = _gather(state.average.means) if state.average else None
+    training = _gather(_training_tensors(state.model, state.optimizer))
+    if not ranks.is_main:
+        return final
     temporary = storage.join(folder, f"{storage.TEMPORARY_PREFIX}step-{progress.step:08d}")
     shutil.rmtree(temporary, ignore_errors=True)
-    state = {"format": FORMAT, **progress.__dict__}
-    storage.write_bytes(storage.join(temporary, "model.safetensors"), _pack(model.state_dict()))
-    storage.write_bytes(
-        storage.join(temporary, "training.safetensors"), _pack(_training_state(model, optimizer))
-    )
-    storage.write_text(
-        storage.join(temporary, "checkpoint.json"), json.dumps(state, indent=1) + "\n"
-    )
+    storage.write_bytes(storage.join(temporary, "model.safetensors"), _pack(weights))
+    if average is not None:
+        storage.write_bytes(storage.join(temporary, "average.safetensors"), _pack(average))
+    storage.write_bytes(storage.join(temporary, "training.safetensors"), _pack(training))
+    text = json.dumps({"format": FORMAT, **progress.__dict__}, indent=1) + "\n"
+    storage.write_text(storage.join(temporary, "checkpoint.json"), text)
     shutil.rmtree(final, ignore_errors=True)
     os.replace(temporary, final)
-    for old in list_checkpoints(folder)[:-keep_last]:
-        shutil.rmtree(old)
+    for old in list_checkpoints(folder)[: -keep.last]:
+        if keep.every is None or step_of(old) % keep.every:
+            shutil.rmtree(old)
     return final
+
+
+def step_of(checkpoint: str) -> int:
+    """The step in a checkpoint's name."""
+    return int(checkpoint[-8:])
 
 
 def list_checkpoints(folder: str) -> list[str]:
@@ -88,27 +115,44 @@ def read_progress(checkpoint: str) -> Progress:
     return Progress(**state)
 
 
-def load_weights(checkpoint: str, model: nn.Module) -> None:
-    """Fill the model with a checkpoint's weights."""
-    model.load_state_dict(_unpack(storage.join(checkpoint, "model.safetensors")))
+def load_weights(checkpoint: str, model: nn.Module, *, average: bool = False) -> None:
+    """Fill a model that is not divided among ranks with a checkpoint's weights, or their mean.
+
+    Raises ValueError when the mean is asked for and the run kept none.
+    """
+    url = storage.join(checkpoint, "average.safetensors" if average else "model.safetensors")
+    if average and not storage.exists(url):
+        raise ValueError(f"{checkpoint} has no average of weights: its run had optimizer.ema 0")
+    # Buffers are not averaged; the model has them already.
+    model.load_state_dict(_unpack(url), strict=not average)
 
 
-def load_training_state(
-    checkpoint: str, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    """Fill the optimizer's moments and the random states of this process from a checkpoint."""
+def load_training_state(checkpoint: str, state: TrainingState) -> None:
+    """Fill the optimizer's moments, the running mean and this process's random states."""
     tensors = _unpack(storage.join(checkpoint, "training.safetensors"))
-    for name, parameter in model.named_parameters():
-        state = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {
-            key: value.to(parameter.device) for key, value in state.items()
+    for name, parameter in state.model.named_parameters():
+        moments = {
+            key: divide_like(tensors[f"{key}/{name}"], parameter)
+            for key in ("exp_avg", "exp_avg_sq")
         }
+        step = tensors[f"step/{name}"].to(parameter.device)
+        state.optimizer.state[parameter] = {"step": step, **moments}
+    if state.average:
+        means = _unpack(storage.join(checkpoint, "average.safetensors"))
+        for name, mean in state.average.means.items():
+            mean.copy_(divide_like(means[name], mean))
     torch.set_rng_state(tensors["random/cpu"])
     if torch.cuda.is_available() and "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"])
 
 
-def _training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def whole_weights(model: nn.Module, average: WeightAverage | None) -> dict[str, Tensor]:
+    """A model's weights, or their mean where one is kept, gathered; all ranks must call."""
+    means = average.means if average else {}
+    return _gather({**model.state_dict(), **means})
+
+
+def _training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors = {"random/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
@@ -118,10 +162,12 @@ def _training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
     return tensors
 
 
+def _gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: gather_whole(value.detach()) for name, value in tensors.items()}
+
+
 def _pack(tensors: dict[str, Tensor]) -> bytes:
-    return safetensors.torch.save(
-        {name: value.detach().contiguous() for name, value in tensors.items()}
-    )
+    return safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
 
 
 def _unpack(url: str) -> dict[str, Tensor]:

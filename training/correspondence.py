@@ -7,18 +7,18 @@ ZeroCo). Keypoints seen in both images are true matches; PCK is the share of the
 within a distance. It says something only beside two others: the same model untrained, and the place
 where the point was in image a, which is often near, since people are in the middle of their crops.
 
-Shapes: B samples, N patches of an image, in a square grid, K keypoints, H = W = image_px.
+Shapes: B samples, N patches of an image, in a square grid, K keypoints.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.loading.augment import normalize_images
+from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
 from training.models.blocks import CrossAttention
 from training.models.croco import Croco
@@ -34,31 +34,18 @@ class CorrespondenceConfig:
     untrained_seed: int = 0  # of the untrained model's weights: best the run's own
 
 
-class MatchedPairs(Protocol):
-    """What is needed of a PairBatch: two images of each pair, and their keypoints."""
-
-    images_a: Tensor  # (B, H, W, 3) uint8
-    images_b: Tensor  # (B, H, W, 3) uint8
-    keypoints_a: (
-        Tensor  # (B, K, 3) float32: x, y as shares 0..1 of the side, confidence (0: unseen)
-    )
-    keypoints_b: Tensor  # (B, K, 3) float32: the same points in image b
-    metas: list[dict[str, Any]]
-
-
 def correspondence_rows(
-    model: Croco, held_out: MatchedPairs, config: CorrespondenceConfig, batch_size: int = 32
+    model: Croco, held_out: PairBatch, config: CorrespondenceConfig, batch_size: int = 32
 ) -> list[dict[str, Any]]:
     """Return the PCK of the model, of an untrained one and of staying in place: a row for each, for
     each kind of pair that has matches and each threshold.
     """
     match_BK = matches_of(held_out, config)
-    images = held_out.images_a, held_out.images_b
     points_BK2, truth_BK2 = held_out.keypoints_a[:, :, :2], held_out.keypoints_b[:, :, :2]
     untrained = untrained_like(model, config.untrained_seed)
     places = {
-        "": find_places(model, images, points_BK2, config, batch_size),
-        "_untrained": find_places(untrained, images, points_BK2, config, batch_size),
+        "": find_places(model, held_out, config, batch_size),
+        "_untrained": find_places(untrained, held_out, config, batch_size),
         "_same_place": points_BK2,
     }
     rows = []
@@ -83,7 +70,7 @@ def correspondence_rows(
     return rows
 
 
-def matches_of(held_out: MatchedPairs, config: CorrespondenceConfig) -> Tensor:
+def matches_of(held_out: PairBatch, config: CorrespondenceConfig) -> Tensor:
     """Tell which keypoints are true matches: (B, K) bool."""
     confidence_BK = torch.minimum(held_out.keypoints_a[:, :, 2], held_out.keypoints_b[:, :, 2])
     return confidence_BK > config.above_confidence
@@ -99,25 +86,21 @@ def untrained_like(model: Croco, seed: int) -> Croco:
 
 @torch.no_grad()
 def find_places(
-    model: Croco,
-    images: tuple[Tensor, Tensor],
-    points_BK2: Tensor,
-    config: CorrespondenceConfig,
-    batch_size: int = 32,
+    model: Croco, pairs: PairBatch, config: CorrespondenceConfig, batch_size: int = 32
 ) -> Tensor:
-    """Return where the model finds points of the first images in the second ones: (B, K, 2).
-
-    Images are (B, H, W, 3) uint8; points and places are x and y as shares of the side.
+    """Return where the model finds the keypoints of the first images in the second ones, as shares
+    of the side: (B, K, 2).
     """
     device = next(model.parameters()).device
     places = []
-    for start in range(0, len(points_BK2), batch_size):
-        rows = slice(start, start + batch_size)
-        a_B3HW, b_B3HW = (normalize_images(images_BHW3[rows].to(device)) for images_BHW3 in images)
+    for start in range(0, len(pairs), batch_size):
+        rows = list(range(start, min(start + batch_size, len(pairs))))
+        part = pairs.choose(rows).to(device)
+        a_B3HW, b_B3HW = part.inputs()
         attention_BNN = attention_between(model, a_B3HW, b_B3HW)
         if config.both_ways:
             attention_BNN = attention_BNN + attention_between(model, b_B3HW, a_B3HW).mT
-        places.append(look_up(attention_BNN, points_BK2[rows].to(device)).cpu())
+        places.append(look_up(attention_BNN, part.keypoints_a[:, :, :2]).cpu())
     return torch.cat(places)
 
 
@@ -170,13 +153,13 @@ def look_up(attention_BNN: Tensor, points_BK2: Tensor) -> Tensor:
 
 
 def format_correspondence(rows: Sequence[dict[str, Any]]) -> str:
-    """Lay the rows out as a table for people: a line for each kind and threshold."""
+    """Lay the rows out as a table for people: a line for each kind and threshold, if any."""
     columns = {"": "model", "_untrained": "untrained", "_same_place": "same place"}
     lines = [
         f"{'matches found':14}{'within':>8}{'matches':>9}"
         + "".join(f"{title:>12}" for title in columns.values())
     ]
-    values = {(row["metric"], row["kind"], row["threshold"]): row for row in rows}
+    values = {(row["metric"], row["kind"], row.get("threshold")): row for row in rows}
     for row in rows:
         if row["metric"] == "correspondence_pck":
             key = row["kind"], row["threshold"]
@@ -184,4 +167,4 @@ def format_correspondence(rows: Sequence[dict[str, Any]]) -> str:
                 f"{values[f'correspondence_pck{name}', *key]['value']:12.3f}" for name in columns
             )
             lines.append(f"{row['kind']:14}{row['threshold']:8.2f}{row['matches']:9d}{numbers}")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 1 else "no keypoints are seen in both images of a pair"

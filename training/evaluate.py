@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from shards.format import read_index
-from training.loading.augment import normalize_images
-from training.loading.batches import PairBatch, View
+from training.keypoints import find_keypoints
+from training.loading.batches import View
 from training.loading.loader import LoaderConfig, PairLoader
+from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
 from training.models.croco import Croco
 
-SECOND_IMAGES = ("true", "wrong", "none")
+SECOND_IMAGES = ("true", "wrong", "no")
 UNIT = "squared error over each patch's variance"
+KEYPOINT_PCK = 0.1  # of the image's side: how near a keypoint must be found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +45,31 @@ def load_held_out(
     """
     if not any(read_index(url).of_split("val") for url in urls):
         return None
-    config = replace(loader, batch_size=max_pairs, num_workers=0, sources=(), kinds=(), parts=())
+    config = replace(
+        loader,
+        batch_size=max_pairs,
+        num_workers=0,
+        sources=(),
+        kinds=(),
+        parts=(),
+        roles="as_mined",
+    )
     return next(iter(PairLoader(urls, config, view, split="val")))
 
 
 def evaluate(
     model: Croco, held_out: PairBatch, foreground_share: float, batch_size: int = 64
 ) -> list[dict[str, Any]]:
-    """Return one row for each second image, kind of pair and set of patches.
+    """Return one row for each second image, kind of pair and set of patches; and, for a model that
+    finds keypoints, how well.
 
     `wrong` is the second image of another identity, of the same kind and dataset where there is
-    one; `none` is a plain image of ImageNet's mean colour. Patches count as foreground when
-    `foreground_share` of them is person.
+    one; `no` is a plain image of ImageNet's mean colour. Patches count as foreground when
+    `foreground_share` of them is person. A model without a second image has the rows of `no`.
     """
     partners = wrong_partners(held_out.metas)
     rows = []
-    for second in SECOND_IMAGES:
+    for second in SECOND_IMAGES if model.config.second_image else SECOND_IMAGES[-1:]:
         if second == "wrong" and partners is None:
             continue
         loss_BM = _patch_losses(model, held_out, second, partners, batch_size)
@@ -78,6 +89,8 @@ def evaluate(
                             "pairs": int(of_kind_B.sum()),
                         }
                     )
+    if model.config.keypoint_head:
+        rows.append(_keypoint_row(model, held_out, batch_size))
     return rows
 
 
@@ -113,11 +126,12 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
             cells = [
                 values.get((kind, patches, f"loss_{second}_second")) for second in SECOND_IMAGES
             ]
-            if cells[0]:
+            if any(cells):
                 numbers = "".join(
                     f"{cell['value']:9.3f}" if cell else f"{'-':>9}" for cell in cells
                 )
-                lines.append(f"{kind:14}{patches:12}{cells[0]['pairs']:6d}{numbers}")
+                pairs = next(cell["pairs"] for cell in cells if cell)
+                lines.append(f"{kind:14}{patches:12}{pairs:6d}{numbers}")
     return "\n".join(lines)
 
 
@@ -129,15 +143,37 @@ def _unlikeness(one: dict[str, Any], other: dict[str, Any]) -> tuple[bool, bool]
 def _patch_losses(
     model: Croco, held_out: PairBatch, second: str, partners: list[int] | None, batch_size: int
 ) -> Tensor:
-    images_b = held_out.images_b[partners] if second == "wrong" and partners else held_out.images_b
     device = next(model.parameters()).device
     losses = []
-    for start in range(0, len(held_out.metas), batch_size):
-        rows = slice(start, start + batch_size)
-        a_B3HW = normalize_images(held_out.images_a[rows].to(device))
-        b_B3HW = normalize_images(images_b[rows].to(device))
-        if second == "none":
+    for start in range(0, len(held_out), batch_size):
+        rows = list(range(start, min(start + batch_size, len(held_out))))
+        part = held_out.choose(rows).to(device)
+        a_B3HW, b_B3HW = part.inputs()
+        if second == "wrong" and partners:
+            _, b_B3HW = held_out.choose([partners[row] for row in rows]).to(device).inputs()
+        elif second == "no":
             b_B3HW = torch.zeros_like(b_B3HW)
-        visible_BV, masked_BM = held_out.visible[rows].to(device), held_out.masked[rows].to(device)
-        losses.append(model(a_B3HW, b_B3HW, visible_BV, masked_BM).loss_BM.cpu())
+        losses.append(model(a_B3HW, b_B3HW, part.visible, part.masked).loss_BM.cpu())
     return torch.cat(losses)
+
+
+@torch.no_grad()
+def _keypoint_row(model: Croco, held_out: PairBatch, batch_size: int) -> dict[str, Any]:
+    device = next(model.parameters()).device
+    right, seen = 0, 0
+    for start in range(0, len(held_out), batch_size):
+        rows = list(range(start, min(start + batch_size, len(held_out))))
+        part = held_out.choose(rows).to(device)
+        found_BNK3 = model(*part.inputs(), part.visible, part.masked).keypoints_BNK3
+        distance_BK = (find_keypoints(found_BNK3) - part.keypoints_b[:, :, :2]).norm(dim=2)
+        seen_BK = part.keypoints_b[:, :, 2] > 0
+        right += int((seen_BK & (distance_BK < KEYPOINT_PCK)).sum())
+        seen += int(seen_BK.sum())
+    return {
+        "metric": "keypoint_pck",
+        "kind": "all",
+        "patches": "all",
+        "value": right / seen if seen else None,
+        "unit": f"share within {KEYPOINT_PCK} of the image's side",
+        "pairs": len(held_out),
+    }

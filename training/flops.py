@@ -10,6 +10,7 @@ import re
 
 import torch
 
+from training.keypoints import NUM_KEYPOINTS
 from training.models.croco import CrocoConfig
 
 # Dense peaks by the vendor's datasheets, in 1e12 FLOPs/s, at the boost clock: 16-bit products with
@@ -45,21 +46,23 @@ def flops_per_pair(config: CrocoConfig, num_masked: int) -> float:
     patches, values = config.grid**2, 3 * config.patch_px**2
     visible = patches - num_masked
     encoder, decoder = config.encoder_width, config.decoder_width
-    tokens = visible + patches  # those of image a that are seen, and all of image b
+    of_b = patches if config.second_image or config.keypoint_head else 0
+    tokens = visible + of_b  # those of image a that are seen, and all of image b
     embedding = _product(tokens, values, encoder)
     encoding = config.encoder_depth * (
         _linear_layers(tokens, encoder, config.mlp_ratio)
         + _attention(visible, encoder)
-        + _attention(patches, encoder)
+        + _attention(of_b, encoder)
     )
-    cross_attention = 4 * _product(patches, decoder, decoder) + _attention(patches, decoder)
-    decoding = config.decoder_depth * (
-        _linear_layers(patches, decoder, config.mlp_ratio)
-        + _attention(patches, decoder)
-        + cross_attention
-    )
-    between = _product(tokens, encoder, decoder)
+    decoder_block = _linear_layers(patches, decoder, config.mlp_ratio)
+    decoder_block += _attention(patches, decoder)
+    if config.second_image:
+        decoder_block += 4 * _product(patches, decoder, decoder) + _attention(patches, decoder)
+    decoding = config.decoder_depth * decoder_block
+    between = _product(tokens if config.second_image else visible, encoder, decoder)
     head = _product(num_masked, decoder, values)
+    if config.keypoint_head:
+        head += _product(patches, encoder, 3 * NUM_KEYPOINTS)
     return 2.0 * embedding + 3.0 * (encoding + between + decoding + head)
 
 

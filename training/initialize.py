@@ -14,12 +14,12 @@ import safetensors.torch
 from torch import Tensor
 
 from catalog import storage
+from catalog.config import override_from_table
 from training.checkpoint import find_checkpoint, read_progress
 from training.models.croco import Croco, CrocoConfig
 from training.models.fit import check_fit, check_same
 from training.models.from_timm import from_timm, read_timm, resample_positions
 from training.models.published import ENCODER_PREFIXES, PREFIXES, load_published
-from training.run_config import config_from_dict
 
 PICKLED = (".pth", ".pt", ".bin")  # endings of published files
 ENCODER_FIELDS = ("positions", "encoder_heads")
@@ -76,6 +76,10 @@ def _from_checkpoint(model: Croco, config: InitConfig) -> str:
         check_same(found, wanted, ("rope_base",), source)
     expected = _select(model, prefixes)
     chosen = {name: weights[name] for name in weights if name.startswith(prefixes)}
+    if not is_encoder:  # what only our models have, where both have it
+        shared = weights.keys() & model.state_dict().keys()
+        chosen |= {name: weights[name] for name in shared}
+        expected |= {name: model.state_dict()[name] for name in shared}
     for name in ("enc_pos_embed", "dec_pos_embed"):
         if name in chosen and chosen[name].shape[0] != expected[name].shape[0]:
             chosen[name] = resample_positions(chosen[name], wanted.grid)
@@ -87,7 +91,7 @@ def _from_checkpoint(model: Croco, config: InitConfig) -> str:
 
 
 def _read_own(checkpoint: str) -> tuple[CrocoConfig, dict[str, Tensor]]:
-    config = config_from_dict(read_progress(checkpoint).config).model
+    config = override_from_table(CrocoConfig(), read_progress(checkpoint).config["model"])
     url = storage.join(checkpoint, "model.safetensors")
     try:
         return config, safetensors.torch.load(storage.read_bytes(url))

@@ -1,12 +1,13 @@
-"""From the loss of each patch to the one that is minimized, and to what is reported for each kind
-of pair.
+"""From the loss of each patch to the one number that is minimized.
 
-Shapes: B samples, M masked patches.
+A loss is a mean: a sum over a sum of weights. Both sums are taken over all ranks and all parts of a
+step, so that the result does not depend on how a batch is divided (`step.py`).
+
+Shapes: B samples, N patches of an image, M masked ones.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,37 +22,24 @@ class LossConfig:
     view_weight: float = 1.0  # of cross-view pairs
     pose_weight: float = 1.0  # of cross-pose pairs
     background_weight: float = 1.0  # of patches that are not the person; 0: foreground only
+    keypoint_weight: float = 0.0  # of 2D keypoints found in image b; needs model.keypoint_head
 
 
-class Losses(NamedTuple):
-    """The loss to minimize, and the mean over the weighted patches of each kind (NaN where a batch
-    has none).
-    """
+def patch_weights(
+    foreground_BN: Tensor, masked_BM: Tensor, foreground_share: float, background_weight: float
+) -> Tensor:
+    """The weight (B, M) of each masked patch: 1 for the person, `background_weight` elsewhere."""
+    is_foreground_BM = foreground_BN.gather(1, masked_BM) >= foreground_share
+    return torch.where(is_foreground_BM, 1.0, background_weight)
 
-    total: Tensor
-    by_kind: dict[str, Tensor]
+
+def sums_by_kind(loss_BM: Tensor, weight_BM: Tensor, kinds: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Sum weighted losses, and weights, over the patches of each kind of pair: two of (kinds,)."""
+    of_kind_2B = torch.tensor([[kind == k for k in kinds] for kind in KINDS], dtype=torch.float32)
+    of_kind_2B = of_kind_2B.to(loss_BM.device, non_blocking=True)
+    return of_kind_2B @ (weight_BM * loss_BM).sum(1), of_kind_2B @ weight_BM.sum(1)
 
 
-def combine_losses(
-    loss_BM: Tensor, is_foreground_BM: Tensor, kinds: Sequence[str], config: LossConfig
-) -> Losses:
-    """Average over all patches of the batch, weighted by patch and by the kind of pair.
-
-    The total is the two kinds' losses times their weights and their shares of the batch's patches:
-    with pairs in equal numbers, half of L_view + L_pose.
-    """
-    weight_BM = torch.where(is_foreground_BM, 1.0, config.background_weight)
-    of_kind = {
-        kind: torch.tensor([k == kind for k in kinds], device=loss_BM.device) for kind in KINDS
-    }
-    kind_weight_B = (
-        config.view_weight * of_kind["cross_view"] + config.pose_weight * of_kind["cross_pose"]
-    )
-    weighted_BM = weight_BM * loss_BM
-    total = (kind_weight_B[:, None] * weighted_BM).sum() / weight_BM.sum().clamp(min=1.0)
-    with torch.no_grad():
-        by_kind = {
-            kind: weighted_BM[chosen_B].sum() / weight_BM[chosen_B].sum()
-            for kind, chosen_B in of_kind.items()
-        }
-    return Losses(total, by_kind)
+def kind_weights(config: LossConfig, device: torch.device) -> Tensor:
+    """The weights of the kinds of pairs, in the order of `KINDS`."""
+    return torch.tensor([config.view_weight, config.pose_weight], device=device)

@@ -10,10 +10,11 @@ import torch
 
 from training.correspondence import (
     CorrespondenceConfig,
-    MatchedPairs,
     find_places,
     matches_of,
 )
+from training.loading.colour import to_pixels
+from training.loading.pair_batch import PairBatch
 from training.models.croco import Croco
 from training.pictures import FONT, HEADER_PX, LABEL_PX, MARGIN_PX, Picture
 
@@ -25,7 +26,7 @@ RIGHT_WITHIN = 0.1  # share of the image's side
 
 @torch.no_grad()
 def draw_matches(
-    model: Croco, held_out: MatchedPairs, rows: Sequence[int], config: CorrespondenceConfig
+    model: Croco, held_out: PairBatch, rows: Sequence[int], config: CorrespondenceConfig
 ) -> bytes:
     """Draw one line of images for each of the chosen pairs and return the PNG's bytes.
 
@@ -33,13 +34,12 @@ def draw_matches(
     are the truth.
     """
     chosen = list(rows)
-    images_a, images_b = held_out.images_a[chosen], held_out.images_b[chosen]
-    points_BK2, truth_BK2 = (
-        keypoints[chosen, :, :2] for keypoints in (held_out.keypoints_a, held_out.keypoints_b)
-    )
-    places_BK2 = find_places(model, (images_a, images_b), points_BK2, config)
+    shown = held_out.choose(chosen)
+    images_a, images_b = (to_pixels(image_B3HW) for image_B3HW in shown.inputs())
+    points_BK2, truth_BK2 = shown.keypoints_a[:, :, :2], shown.keypoints_b[:, :, :2]
+    places_BK2 = find_places(model, shown, config)
     right_BK = (places_BK2 - truth_BK2).norm(dim=2) <= RIGHT_WITHIN
-    match_BK = matches_of(held_out, config)[chosen]
+    match_BK = matches_of(shown, config)
     lines = [_header()]
     for i, row in enumerate(chosen):
         matches = match_BK[i].nonzero()[:, 0].tolist()

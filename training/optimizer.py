@@ -22,9 +22,9 @@ class OptimizerConfig:
     beta2: float = 0.95
     weight_decay: float = 0.05  # of matrices; none for biases and other one-dimensional parameters
     warmup_share: float = 0.1  # of the run, over which the rate rises linearly from 0
-    cosine_stretch: float = (
-        2.0  # length of the planned cosine, in runs: at 2 the run ends half-way down
-    )
+    cosine_stretch: float = 2.0  # planned cosine, in runs: at 2 the run ends half-way down
+    clip_grad_norm: float | None = None  # longest gradient, over all parameters
+    ema: float = 0.0  # decay of the running mean of the weights, such as 0.9999; 0: none is kept
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

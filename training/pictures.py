@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.loading.augment import normalize_images
-from training.loading.batches import PairBatch
+from training.loading.colour import to_pixels
+from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
 from training.models.croco import Croco, patchify, unpatchify
 
@@ -51,14 +51,11 @@ def draw_completions(model: Croco, held_out: PairBatch, rows: Sequence[int]) -> 
     from the truth.
     """
     device = next(model.parameters()).device
-    images_a, images_b = held_out.images_a[list(rows)], held_out.images_b[list(rows)]
-    visible, masked = held_out.visible[list(rows)], held_out.masked[list(rows)]
-    prediction = model(
-        normalize_images(images_a.to(device)),
-        normalize_images(images_b.to(device)),
-        visible.to(device),
-        masked.to(device),
-    ).prediction_BMP.cpu()
+    shown = held_out.choose(list(rows)).to(device)
+    a_B3HW, b_B3HW = shown.inputs()
+    prediction = model(a_B3HW, b_B3HW, shown.visible, shown.masked).prediction_BMP.cpu()
+    images_a, images_b = to_pixels(a_B3HW).cpu(), to_pixels(b_B3HW).cpu()
+    masked = shown.masked.cpu()
     patch_px = model.config.patch_px
     patches = patchify(images_a.permute(0, 3, 1, 2).float(), patch_px)
     index = masked[:, :, None].expand(-1, -1, patches.shape[2])

@@ -9,9 +9,8 @@ Shapes: B samples, N patches of an image, M masked ones, P values of one patch, 
 import torch
 from torch import Tensor, nn
 
-from training.loading.augment import normalize_images
-from training.loading.batches import PairBatch
-from training.loss import combine_losses
+from training.loading.pair_batch import PairBatch
+from training.loss import kind_weights, patch_weights, sums_by_kind
 from training.models.croco import normalize_patches, patchify
 from training.models.plain import PlainCroco
 from training.optimizer import OptimizerConfig
@@ -32,15 +31,16 @@ def plain_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 def plain_losses(model: PlainCroco, batch: PairBatch, config: PretrainConfig) -> Tensor:
     """Return the loss to minimize for a batch that is on its device."""
     is_bfloat16 = config.run.precision == "bfloat16"
-    a_B3HW, b_B3HW = normalize_images(batch.images_a), normalize_images(batch.images_b)
+    a_B3HW, b_B3HW = batch.inputs()
     with torch.autocast(a_B3HW.device.type, torch.bfloat16, enabled=is_bfloat16):
         prediction_BNP = model(a_B3HW, b_B3HW, batch.visible)
     target_BNP = normalize_patches(patchify(a_B3HW, model.config.patch_px))
     loss_BN = (prediction_BNP.float() - target_BNP).square().mean(dim=2)
-    loss_BM = loss_BN.gather(1, batch.masked)
-    share_BM = batch.foreground.gather(1, batch.masked)
-    is_foreground_BM = share_BM >= config.masking.foreground_share
-    return combine_losses(loss_BM, is_foreground_BM, batch.kinds, config.loss).total
+    share, background = config.masking.foreground_share, config.loss.background_weight
+    weight_BM = patch_weights(batch.foreground, batch.masked, share, background)
+    losses_2, _ = sums_by_kind(loss_BN.gather(1, batch.masked), weight_BM, batch.kinds)
+    total = kind_weights(config.loss, losses_2.device) @ losses_2
+    return total / weight_BM.sum().clamp(min=1e-6)
 
 
 def plain_step(

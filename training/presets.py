@@ -1,8 +1,11 @@
-"""Ready-made pre-training configs: one function each, returning a typed config. `--set` changes
-single values.
+"""Ready-made pre-training configs: a preset says how large the model is and how it is trained, a
+method what it is asked to complete from what. `--set` changes single values.
+
+Each is one function; every method goes with every preset, with the same data and budget.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from training.loading.augment import AugmentConfig
 from training.loading.loader import LoaderConfig
@@ -11,6 +14,10 @@ from training.loss import LossConfig
 from training.models.croco import CrocoConfig
 from training.optimizer import OptimizerConfig
 from training.run_config import PretrainConfig, RunConfig
+
+KEYPOINT_WEIGHT = 0.1  # of the second loss, where keypoints are asked for
+MAE_MASK_RATIO = 0.75  # MAE's own
+SIAMMAE_MASK_RATIO = 0.95  # of the future frame
 
 
 def tiny() -> PretrainConfig:
@@ -37,8 +44,37 @@ def tiny() -> PretrainConfig:
         loss=LossConfig(background_weight=0.0),
         loader=LoaderConfig(batch_size=32, num_workers=0, roles="random"),
         optimizer=OptimizerConfig(base_lr=1.2e-2, cosine_stretch=1.0),
-        run=RunConfig(minutes=8.0, log_every=100, evaluate_every=400, checkpoint_every=400),
+        run=RunConfig(
+            minutes=8.0, log_every=100, evaluate_every=400, pictures_every=400, checkpoint_every=400
+        ),
     )
+
+
+def small() -> PretrainConfig:
+    """A 26 M parameter model (ViT-S encoder) of 128 px images for an hour of one GPU."""
+    return PretrainConfig(
+        model=CrocoConfig(
+            image_px=128,
+            patch_px=8,
+            encoder_depth=12,
+            encoder_width=384,
+            encoder_heads=6,
+            decoder_depth=4,
+            decoder_width=256,
+            decoder_heads=8,
+        ),
+        masking=MaskingConfig(ratio=0.9, focus=0.5, foreground_share=0.5),
+        augment=AugmentConfig(crop_share=0.75, jitter=0.3, background="grey"),
+        loss=LossConfig(background_weight=0.0),
+        loader=LoaderConfig(batch_size=256, num_workers=12, roles="random"),
+        optimizer=OptimizerConfig(
+            base_lr=6e-4, warmup_share=0.05, cosine_stretch=1.0, clip_grad_norm=1.0
+        ),
+        run=RunConfig(
+            minutes=60.0, precision="bfloat16", compile=True, evaluate_every=1000,
+            pictures_every=2000,
+        ),
+    )  # fmt: skip
 
 
 def croco_v1_base() -> PretrainConfig:
@@ -84,7 +120,66 @@ def _croco_v2(model: CrocoConfig) -> PretrainConfig:
     )
 
 
+def both(config: PretrainConfig) -> PretrainConfig:
+    """Cross-view and cross-pose completion: the method this project is for."""
+    return config
+
+
+def cross_view(config: PretrainConfig) -> PretrainConfig:
+    """Cross-view completion alone, as CroCo."""
+    return replace(config, loader=replace(config.loader, kinds=("cross_view=1",)))
+
+
+def cross_pose(config: PretrainConfig) -> PretrainConfig:
+    """Cross-pose completion alone."""
+    return replace(config, loader=replace(config.loader, kinds=("cross_pose=1",)))
+
+
+def mae(config: PretrainConfig) -> PretrainConfig:
+    """MAE: 75 % of one image is completed from the rest of it; the second image is not looked at.
+
+    The decoder lacks its cross-attention and is otherwise as large.
+    """
+    return replace(
+        config,
+        model=replace(config.model, second_image=False),
+        masking=replace(config.masking, ratio=MAE_MASK_RATIO),
+    )
+
+
+def siammae(config: PretrainConfig) -> PretrainConfig:
+    """SiamMAE's task: 95 % of a later moment is completed with the help of an earlier one."""
+    return replace(
+        config,
+        masking=replace(config.masking, ratio=SIAMMAE_MASK_RATIO),
+        loader=replace(config.loader, kinds=("cross_pose=1",), roles="later_first"),
+    )
+
+
+def with_keypoints(config: PretrainConfig) -> PretrainConfig:
+    """Find the mined 2D keypoints of the second image, too, as a second loss."""
+    return replace(
+        config,
+        model=replace(config.model, keypoint_head=True),
+        loss=replace(config.loss, keypoint_weight=KEYPOINT_WEIGHT),
+    )
+
+
 PRESETS: dict[str, Callable[[], PretrainConfig]] = {
     preset.__name__: preset
-    for preset in (tiny, croco_v1_base, croco_v2_small, croco_v2_base, croco_v2_large)
+    for preset in (tiny, small, croco_v1_base, croco_v2_small, croco_v2_base, croco_v2_large)
 }
+METHODS: dict[str, Callable[[PretrainConfig], PretrainConfig]] = {
+    method.__name__: method for method in (both, cross_view, cross_pose, mae, siammae)
+}
+
+
+def compose(preset: str, method: str = "both", keypoints: bool = False) -> PretrainConfig:
+    """Return the config of a preset and a method, by name. Raises ValueError, naming the valid
+    ones.
+    """
+    for name, known in ((preset, PRESETS), (method, METHODS)):
+        if name not in known:
+            raise ValueError(f"unknown preset or method {name!r}; choose one of {', '.join(known)}")
+    config = METHODS[method](PRESETS[preset]())
+    return with_keypoints(config) if keypoints else config

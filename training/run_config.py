@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from catalog.config import override_from_table, valid_keys
 from training.evaluate import EvaluateConfig
+from training.initialize import InitConfig
 from training.loading.augment import AugmentConfig
 from training.loading.batches import View
 from training.loading.loader import LoaderConfig
@@ -18,7 +19,9 @@ from training.optimizer import OptimizerConfig
 
 MAY_CHANGE = {  # when a run is continued: its length and what changes no result
     *("run.num_steps", "run.minutes", "run.epochs", "run.device"),
-    *("run.log_every", "run.evaluate_every", "run.checkpoint_every", "run.keep_last"),
+    *("run.log_every", "run.evaluate_every", "run.pictures_every", "run.checkpoint_every"),
+    *("run.keep_last", "run.keep_every", "run.record_pairs", "run.tensorboard"),
+    *("run.compile", "run.checkpoint_blocks", "run.strategy", "run.accumulate"),
     *("loader.num_workers", "loader.prefetch_batches", "loader.max_bad_share"),
     *(f"loader.{name.name}" for name in fields(ShardFilesConfig)),
     *("evaluate.max_pairs", "evaluate.seed"),
@@ -27,7 +30,10 @@ MAY_CHANGE = {  # when a run is continued: its length and what changes no result
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How long a run is and what it writes on the way. The first budget that is set counts."""
+    """How long a run is, how it computes, and what it writes on the way.
+
+    The first budget that is set counts.
+    """
 
     num_steps: int | None = None
     minutes: float | None = None
@@ -35,10 +41,22 @@ class RunConfig:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
+    compile: bool = False  # torch.compile; takes a minute or more before the first step
+    strategy: Literal["ddp", "fsdp"] = "ddp"  # how several ranks share the model
+    accumulate: int = 1  # parts of a rank's batch that are computed one after the other
+    checkpoint_blocks: bool = False  # compute activations again: a third slower, much less memory
     log_every: int = 50  # steps
-    evaluate_every: int = 2000  # steps; held-out loss
+    evaluate_every: int = 2000  # steps; held-out loss and correspondence
+    pictures_every: int = 2000  # steps; completions of the same held-out pairs
     checkpoint_every: int = 1000  # steps
-    keep_last: int = 2  # checkpoints
+    keep_last: int = 2  # newest checkpoints that stay
+    keep_every: int | None = None  # steps: checkpoints of its multiples stay for good
+    record_pairs: bool = False  # write the ids of every step's pairs, a file for each rank
+    tensorboard: bool = True  # curves and pictures for TensorBoard in the run's folder
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1 or self.keep_last < 1:
+            raise ValueError("run.accumulate and run.keep_last must be 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +69,7 @@ class PretrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    init: InitConfig = field(default_factory=InitConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

@@ -1,42 +1,70 @@
-"""The log of a run: one JSON object a line, no row twice and none lost over restarts, and its lines
-for people.
+"""What a run writes down on the way: one JSON object a line, no row twice and none lost over
+restarts; and its lines for people.
 """
 
 import json
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from catalog import storage
-from training.loading.batches import PairBatch
-from training.loss import Losses
+from training.distributed import Ranks
+from training.loading.reader import KINDS
+from training.step import StepSums
+
+PCK = 0.1  # of the image's side: the threshold of matches that the log shows
 
 
-class RunLog:
-    """Rows with a `step`, kept in `log.jsonl` of the run's folder."""
+class StepRows:
+    """A file of rows that each have a `step`, on a local disk; rows are added at its end."""
 
-    def __init__(self, folder: str, resumed_step: int) -> None:
-        """Take up the log that is there, less what was logged after the checkpoint the run
-        continues from.
+    def __init__(self, path: str, resumed_step: int) -> None:
+        """Take up the file that is there, less what came after the step the run continues from.
+
+        A run that was killed may have left part of a line: it goes, too.
         """
-        self._url = storage.join(folder, "log.jsonl")
-        lines = storage.read_text(self._url).splitlines() if storage.exists(self._url) else []
-        rows = [json.loads(line) for line in lines]
-        self.rows: list[dict[str, Any]] = [row for row in rows if row["step"] <= resumed_step]
-        self._damaged = {row["damaged"] for row in self.rows if "damaged" in row}
+        self.rows: list[dict[str, Any]] = []
+        file = Path(path)
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+        for line in lines:
+            if line.endswith("\n"):
+                row = json.loads(line)
+                if row["step"] <= resumed_step:
+                    self.rows.append(row)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".tmp-{file.name}")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        os.replace(temporary, file)
+        self._file = file.open("a")
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add a row and write the file anew: it is small, and so it is always whole."""
+        """Add a row; it is in the file when this returns."""
         self.rows.append(row)
-        storage.write_text(self._url, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class RunLog(StepRows):
+    """`log.jsonl` of a run: figures of training, held-out figures, and damaged samples."""
+
+    def __init__(self, path: str, resumed_step: int) -> None:
+        super().__init__(path, resumed_step)
+        self._damaged = {row["damaged"] for row in self.rows if "damaged" in row}
 
     def add_held_out(self, step: int, rows: list[dict[str, Any]]) -> None:
-        """Add the foreground losses over all kinds, by second image, once for each step."""
-        if any(row["step"] == step and "held_out_loss_true_second" in row for row in self.rows):
+        """Add the held-out figures over all kinds, on foreground, once for each step."""
+        if any(row["step"] == step and _is_held_out(row) for row in self.rows):
             return
-        chosen = [row for row in rows if row["kind"] == "all" and row["patches"] == "foreground"]
+        overall = [row for row in rows if row["kind"] == "all"]
+        chosen = [row for row in overall if row.get("patches") == "foreground"]
+        chosen += [row for row in overall if row["metric"] == "keypoint_pck"]
+        chosen += [row for row in overall if row.get("threshold") == PCK]
         self.add({"step": step, **{f"held_out_{row['metric']}": row["value"] for row in chosen}})
 
     def add_damaged(self, step: int, bad: dict[tuple[int, ...], str]) -> None:
@@ -49,66 +77,64 @@ class RunLog:
 
 @dataclass(kw_only=True)
 class Window:
-    """The steps between two rows of the log."""
+    """The steps between two rows of the log; their figures stay on the device until it ends."""
 
-    losses: list[Losses] = field(default_factory=list)
-    pairs: int = 0
+    sums: list[StepSums] = field(default_factory=list)
+    pairs: int = 0  # of all ranks
     waited_s: float = 0.0  # for data
     elapsed_s: float = 0.0  # in the steps, waiting included
 
-    def add(self, losses: Losses, pairs: int, waited_s: float, elapsed_s: float) -> None:
-        """Take up a step; its losses stay on the device until the window ends."""
-        kept = {kind: value.detach() for kind, value in losses.by_kind.items()}
-        self.losses.append(Losses(losses.total.detach(), kept))
+    def add(self, sums: StepSums, pairs: int, waited_s: float, elapsed_s: float) -> None:
+        """Take up a step."""
+        self.sums.append(sums)
         self.pairs += pairs
         self.waited_s += waited_s
         self.elapsed_s += elapsed_s
 
-    def figures(self) -> dict[str, Any]:
-        """Mean losses (of the steps that had such pairs) and rates; None for what was not there."""
-        kinds = self.losses[0].by_kind
-        means = {
-            f"loss_{kind}": _mean([step.by_kind[kind] for step in self.losses]) for kind in kinds
-        }
-        return {
-            "loss": _mean([step.total for step in self.losses]),
-            **means,
-            "pairs_per_s": self.pairs / self.elapsed_s,
-            "data_wait_share": self.waited_s / self.elapsed_s,
-        }
+    def figures(self, ranks: Ranks) -> dict[str, Any]:
+        """Mean losses over all ranks, and rates; None for what was not there. All must call."""
+        steps = [torch.cat([part.reshape(-1).float() for part in step]) for step in self.sums]
+        total = ranks.sum(torch.stack(steps).sum(0)).cpu()
+        loss, *by_kind, keypoint_loss, keypoint_weight, grad_norm = total.tolist()
+        losses, weights = by_kind[: len(KINDS)], by_kind[len(KINDS) :]
+        figures: dict[str, Any] = {"loss": loss / len(self.sums)}
+        for kind, of_kind, weight in zip(KINDS, losses, weights, strict=True):
+            figures[f"loss_{kind}"] = of_kind / weight if weight else None
+        if keypoint_weight:
+            figures["loss_keypoints"] = keypoint_loss / keypoint_weight
+        if grad_norm:
+            figures["grad_norm"] = grad_norm / len(self.sums) / ranks.world_size
+        figures["pairs_per_s"] = self.pairs / self.elapsed_s
+        figures["data_wait_share"] = self.waited_s / self.elapsed_s
+        return figures
 
 
 def format_training(row: dict[str, Any]) -> str:
     """Lay out a training row for people."""
     kinds = ", ".join(
         f"{kind} {'-' if row[f'loss_{kind}'] is None else format(row[f'loss_{kind}'], '.3f')}"
-        for kind in ("cross_view", "cross_pose")
+        for kind in KINDS
     )
+    mfu = "" if row.get("mfu") is None else f"  MFU {row['mfu']:.0%}"
     damaged = f"  {row['damaged_samples']} damaged samples" if row["damaged_samples"] else ""
     return (
         f"step {row['step']}  loss {row['loss']:.3f} ({kinds})  {row['pairs_per_s']:.0f} pairs/s  "
-        f"waiting for data {row['data_wait_share']:.0%}{damaged}"
+        f"waiting for data {row['data_wait_share']:.0%}{mfu}{damaged}"
     )
 
 
 def format_held_out(row: dict[str, Any]) -> str:
     """Lay out a held-out row for people."""
-    values = {
-        name.split("_")[3]: value for name, value in row.items() if name.startswith("held_out")
-    }
-    text = ", ".join(f"{second} {value:.3f}" for second, value in values.items())
-    return f"step {row['step']}  held-out foreground loss by second image: {text}"
-
-
-def describe_bad_loss(loss: float, step: int, batch: PairBatch) -> str:
-    """Say which step and samples gave a loss that is not finite."""
-    samples = "; ".join(
-        f"{i} in {place}" for i, place in zip(batch.pair_ids, batch.places, strict=True)
+    names = {"held_out_loss_true_second": "true", "held_out_loss_wrong_second": "wrong",
+             "held_out_loss_no_second": "none"}  # fmt: skip
+    losses = ", ".join(f"{names[name]} {row[name]:.3f}" for name in row if name in names)
+    shares = "".join(
+        f"  {name.removeprefix('held_out_')} {value:.2f}"
+        for name, value in row.items()
+        if "_pck" in name and value is not None
     )
-    advice = "lower optimizer.base_lr, or look at its samples"
-    return f"the loss of step {step} is {loss}: {advice}: {samples}"
+    return f"step {row['step']}  held-out foreground loss by second image: {losses}{shares}"
 
 
-def _mean(values: list[Tensor]) -> float | None:
-    mean = torch.stack(values).nanmean().item()
-    return None if mean != mean else mean
+def _is_held_out(row: dict[str, Any]) -> bool:
+    return any(name.startswith("held_out") for name in row)

@@ -7,27 +7,38 @@ Shapes: B samples, H = W = image_px, N patches, V visible and M masked ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from catalog import storage
 from catalog.ids import content_id, seed_of
-from shards.format import read_index
-from training.loading.augment import AugmentConfig, augment_image
-from training.loading.masking import MaskingConfig, draw_mask
+from shards.format import FOREGROUND_GRID, read_index
+from training.keypoints import NUM_KEYPOINTS
+from training.loading.augment import (
+    AugmentConfig,
+    Look,
+    cut_window,
+    draw_look,
+    place_keypoints,
+    resample_shares,
+)
+from training.loading.masking import MaskingConfig, draw_mask, num_masked
 from training.loading.mixture import Shares
 from training.loading.order import Slots, epoch_order, make_mixture
+from training.loading.pair_batch import PairBatch
 from training.loading.prefetch import Prefetcher
 from training.loading.reader import Pair, ShardCache, decode_pair
 from training.loading.roles import Roles, is_swapped
 from training.loading.shard_files import ShardFiles, ShardFilesConfig
 
-ARRAYS = ("images_a", "images_b", "foreground", "visible", "masked")
+MAX_SUBSTITUTES = 4  # batches tried until one has a readable sample
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +52,11 @@ class View:
     seed: int
     held_out: bool = False
 
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the image."""
+        return self.image_px // self.patch_px
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -53,37 +69,6 @@ class Reading:
     window_shards: int  # shards of a set that are shuffled together
     shares: Shares  # of sources, kinds and parts
     roles: Roles  # which image is masked
-
-
-@dataclass(kw_only=True)
-class PairBatch:
-    """One batch. A training batch is always full: good samples stand in for damaged ones."""
-
-    images_a: Tensor  # (B, H, W, 3) uint8
-    images_b: Tensor  # (B, H, W, 3) uint8
-    foreground: Tensor  # (B, N) float32: share of each patch of image a that is the person
-    visible: Tensor  # (B, V) int64, patch indices of image a
-    masked: Tensor  # (B, M) int64
-    metas: list[dict[str, Any]]  # each sample's JSON, as mined
-    swapped: list[bool]  # whether `images_a` is what the sample's JSON calls b
-    places: list[str]  # shard and position of each sample, for messages
-    damaged: dict[tuple[int, ...], str]  # slot -> what was wrong, of the samples left out
-
-    def to(self, device: torch.device) -> "PairBatch":
-        """Copy the tensors to a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: values[name].to(device, non_blocking=True) for name in ARRAYS}
-        return PairBatch(**{**values, **moved})
-
-    @property
-    def pair_ids(self) -> list[str]:
-        """The ids of the pairs, in order."""
-        return [meta["pair_id"] for meta in self.metas]
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of the pairs, in order."""
-        return [meta["kind"] for meta in self.metas]
 
 
 class BatchMaker(Dataset[PairBatch]):
@@ -126,35 +111,62 @@ class BatchMaker(Dataset[PairBatch]):
         return full + bool(rest and self._view.held_out)
 
     def __getitem__(self, place: tuple[int, int]) -> PairBatch:
+        """Make a batch.
+
+        Raises ValueError when neither it nor the next few have a readable sample.
+        """
         epoch, number = place
+        damaged: dict[tuple[int, ...], str] = {}
+        for ahead in range(MAX_SUBSTITUTES):  # every rank must have a batch for every step
+            batch = self._make(epoch, (number + ahead) % self.num_batches)
+            damaged |= batch.damaged
+            if batch.metas or self._view.held_out:
+                batch.damaged = damaged
+                return batch
+        raise ValueError(
+            f"no readable sample in {MAX_SUBSTITUTES} batches; the last: "
+            f"{list(damaged.values())[-1]}"
+        )
+
+    def _make(self, epoch: int, number: int) -> PairBatch:
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.mixture, self._view.seed, epoch))
         size = self._reading.batch_size
         first = (number * self._reading.world_size + self._reading.rank) * size
+        slots = range(first, min(first + size, self.mixture.num_slots))
         self._prefetcher.look_ahead(epoch, self._order[1], first)
-        samples: list[tuple[list[np.ndarray], dict[str, Any], str, bool]] = []
+        arrays = _allocate(len(slots), self._view)
+        metas: list[dict[str, Any]] = []
+        places, swapped = [], []
         damaged: dict[tuple[int, ...], str] = {}
-        for slot in range(first, min(first + size, self.mixture.num_slots)):
+        for slot in slots:
             of_set, shard, position = self._order[1][slot].tolist()
             url, entry = self._shards[of_set][shard]
             name = f"{url} sample {position}"
             try:
                 key, files = self._cache.get(url, entry).read(position)
                 pair = decode_pair(key, files, self._half_size[of_set])
-                swapped = self._give_roles(pair, epoch, slot)
-                arrays = make_arrays(pair, self._view, epoch, slot)
-                samples.append((arrays, pair.meta, name, swapped))
+                row = {field: array[len(metas)] for field, array in arrays.items()}
+                swap = self._give_roles(pair, epoch, slot)
+                fill_row(row, pair, self._view, epoch, slot)
             except (ValueError, OSError) as error:
                 damaged[(of_set, shard, position)] = f"{name}: {error}"
-        if samples and not self._view.held_out:
-            samples = [samples[i % len(samples)] for i in range(size)]
-        columns = zip(*(sample[0] for sample in samples), strict=True)
-        stacked = [torch.from_numpy(np.stack(column)) for column in columns]
+                continue
+            metas.append(pair.meta)
+            places.append(name)
+            swapped.append(swap)
+        num_good = len(metas)
+        rows = list(range(num_good))
+        if num_good and not self._view.held_out:
+            rows = [row % num_good for row in range(size)]
+        if len(rows) < len(slots) or num_good < len(slots):
+            arrays = {field: array[rows] for field, array in arrays.items()}
         return PairBatch(
-            **dict(zip(ARRAYS, stacked or [torch.empty(0)] * len(ARRAYS), strict=True)),
-            metas=[sample[1] for sample in samples],
-            places=[sample[2] for sample in samples],
-            swapped=[sample[3] for sample in samples],
+            **{field: torch.from_numpy(array) for field, array in arrays.items()},
+            background=self._view.augment.background,
+            metas=[metas[row] for row in rows],
+            places=[places[row] for row in rows],
+            swapped=[swapped[row] for row in rows],
             damaged=damaged,
         )
 
@@ -167,19 +179,47 @@ class BatchMaker(Dataset[PairBatch]):
         if swapped:
             pair.images.reverse()
             pair.foregrounds.reverse()
+            pair.keypoints.reverse()
         return swapped
 
 
-def make_arrays(pair: Pair, view: View, epoch: int, slot: int) -> list[np.ndarray]:
-    """Augment and mask a pair; returns what `ARRAYS` names, without the B."""
+def fill_row(row: dict[str, Array], pair: Pair, view: View, epoch: int, slot: int) -> None:
+    """Draw, cut and mask a pair into one row of a batch's arrays.
+
+    Raises ValueError for keypoints that are neither a body's nor a hand's.
+    """
     pair_id = pair.meta["pair_id"]
     key = ["held out", view.seed] if view.held_out else ["training", view.seed, epoch, slot]
     rng = np.random.default_rng(seed_of(*key, pair_id))
     chance = None if view.held_out else rng
-    grid = view.image_px // view.patch_px
-    (image_a, foreground_a), (image_b, _) = (
-        augment_image(image, cells, view.augment, view.image_px, grid, chance)
-        for image, cells in zip(pair.images, pair.foregrounds, strict=True)
-    )
-    visible, masked = draw_mask(foreground_a.ravel(), view.masking, rng)
-    return [image_a, image_b, foreground_a.ravel(), visible, masked]
+    for source, side in enumerate("ab"):
+        look = draw_look(view.augment, chance)
+        row[f"images_{side}"][...] = cut_window(pair.images[source], look, view.image_px)
+        row[f"looks_{side}"][...] = look
+        row[f"cells_{side}"][...] = pair.foregrounds[source]
+        row[f"keypoints_{side}"][...] = place_keypoints(pair.keypoints[source], look)
+        if side == "a":
+            shares = resample_shares(pair.foregrounds[source] / np.float32(255), look, view.grid)
+            row["foreground"][...] = shares.ravel()
+    row["visible"][...], row["masked"][...] = draw_mask(row["foreground"], view.masking, rng)
+
+
+def _allocate(size: int, view: View) -> dict[str, Array]:
+    """The arrays of a batch, by the names of `PairBatch`, to be filled row by row."""
+    num_patches = view.grid**2
+    num_hidden = num_masked(num_patches, view.masking.ratio)
+    of_image: dict[str, tuple[tuple[int, ...], type]] = {
+        "images": ((view.image_px, view.image_px, 3), np.uint8),
+        "looks": ((len(Look._fields),), np.float32),
+        "cells": ((FOREGROUND_GRID, FOREGROUND_GRID), np.uint8),
+        "keypoints": ((NUM_KEYPOINTS, 3), np.float32),
+    }
+    arrays: dict[str, Array] = {
+        f"{name}_{side}": np.empty((size, *shape), dtype)
+        for name, (shape, dtype) in of_image.items()
+        for side in "ab"
+    }
+    arrays["foreground"] = np.empty((size, num_patches), np.float32)
+    arrays["visible"] = np.empty((size, num_patches - num_hidden), np.int64)
+    arrays["masked"] = np.empty((size, num_hidden), np.int64)
+    return arrays

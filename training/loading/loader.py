@@ -12,8 +12,9 @@ from typing import Any
 import cv2
 from torch.utils.data import DataLoader
 
-from training.loading.batches import BatchMaker, PairBatch, Reading, View
+from training.loading.batches import BatchMaker, Reading, View
 from training.loading.mixture import Shares
+from training.loading.pair_batch import PairBatch
 from training.loading.roles import Roles
 from training.loading.shard_files import ShardFilesConfig
 
@@ -47,6 +48,7 @@ class PairLoader:
         split: str = "train",
         rank: int = 0,
         world_size: int = 1,
+        pin_memory: bool = False,
     ) -> None:
         """Read the sets' indexes.
 
@@ -65,7 +67,7 @@ class PairLoader:
         )
         self._maker = BatchMaker(urls, view, reading, config)
         self._config = config
-        self._urls = list(urls)
+        self._urls, self._pin_memory, self._world_size = list(urls), pin_memory, world_size
         self.epoch, self.batch = 0, 0  # of the batch that comes next
         self.damaged: dict[tuple[int, ...], str] = {}  # set, shard, position -> what was wrong
         if not self.num_batches:
@@ -112,6 +114,7 @@ class PairLoader:
             num_workers=workers,
             prefetch_factor=self._config.prefetch_batches if workers else None,
             multiprocessing_context=start,
+            pin_memory=self._pin_memory,
         )
         for batch in batches:
             self.batch += 1
@@ -119,13 +122,13 @@ class PairLoader:
                 self.epoch, self.batch = self.epoch + 1, 0
             self.damaged.update(batch.damaged)
             self._check_damaged()
-            if batch.metas:
-                yield batch
+            yield batch
 
     def _check_damaged(self) -> None:
-        if len(self.damaged) > self._config.max_bad_share * self.num_pairs:
+        num_read = self.num_pairs / self._world_size
+        if len(self.damaged) > self._config.max_bad_share * num_read:
             raise ValueError(
-                f"{len(self.damaged)} of {self.num_pairs} samples are damaged, more than "
+                f"{len(self.damaged)} of {num_read:.0f} samples are damaged, more than "
                 f"loader.max_bad_share = {self._config.max_bad_share} allows; the last: "
                 f"{list(self.damaged.values())[-1]}"
             )

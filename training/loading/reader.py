@@ -28,9 +28,8 @@ class Pair:
 
     meta: dict[str, Any]  # the sample's JSON, less the foregrounds
     images: list[npt.NDArray[np.uint8]]  # a and b, (H, W, 3) RGB
-    foregrounds: list[
-        npt.NDArray[np.uint8]
-    ]  # of a and b: share 0..255 of each cell that is the person
+    foregrounds: list[npt.NDArray[np.uint8]]  # share 0..255 of each cell that is the person
+    keypoints: list[npt.NDArray[np.float32]]  # (K, 3): x, y as shares of the side; confidence
 
 
 class Shard:
@@ -110,22 +109,32 @@ def decode_pair(key: str, files: dict[str, bytes], half_size: bool) -> Pair:
             raise ValueError(f"unknown kind {meta['kind']!r}")
         if not {"pair_id", "identity_id", "dataset"} <= meta.keys():
             raise ValueError("its JSON lacks pair_id, identity_id or dataset")
-        images = [_decode_jpeg(files[f"{side}.jpg"], half_size) for side in "ab"]
+        images = [decode_jpeg(files[f"{side}.jpg"], half_size) for side in "ab"]
         foregrounds = [decode_foreground(meta[side].pop("foreground")) for side in "ab"]
-        return Pair(meta=meta, images=images, foregrounds=foregrounds)
+        side_px = images[0].shape[0] * (2 if half_size else 1)
+        keypoints = [_keypoints(meta[side].get("keypoints_px", []), side_px) for side in "ab"]
+        return Pair(meta=meta, images=images, foregrounds=foregrounds, keypoints=keypoints)
     except KeyError as error:
         raise ValueError(f"{key}: its JSON has no {error}") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}: {error}") from None
 
 
-def _decode_jpeg(data: bytes, half_size: bool) -> npt.NDArray[np.uint8]:
+def _keypoints(rows: list[list[float]], side_px: int) -> npt.NDArray[np.float32]:
+    scale = np.array([side_px, side_px, 1], np.float32)
+    return np.array(rows, np.float32).reshape(-1, 3) / scale
+
+
+def decode_jpeg(data: bytes, half_size: bool) -> npt.NDArray[np.uint8]:
+    """Decode a square JPEG to RGB. Raises ValueError when it is damaged."""
     if not data.rstrip(b"\0").endswith(
         b"\xff\xd9"
     ):  # the decoder fills what is missing with grey, silently
         raise ValueError("a JPEG is cut off")
-    flag = cv2.IMREAD_REDUCED_COLOR_2 if half_size else cv2.IMREAD_COLOR
+    flag = cv2.IMREAD_REDUCED_COLOR_2 if half_size else cv2.IMREAD_COLOR_RGB
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if image is None or image.shape[0] != image.shape[1]:
         raise ValueError("an image is no JPEG, or not square")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if half_size:  # the only one of the two that comes as BGR
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(image, np.uint8)

@@ -4,7 +4,9 @@ The encoder is shared. It sees only the visible patches of image a, and all patc
 decoder fills image a's masked places with a mask token and reads image b by cross-attention; one
 linear layer predicts pixels. Both versions of the base method are here: v1 adds fixed sine-cosine
 positions before the encoder and before the decoder, v2 rotates queries and keys in every attention
-(RoPE). Module names are those of the published checkpoints.
+(RoPE). Module names are those of the published checkpoints. Two variations share everything else:
+without a second image the decoder has no cross-attention, which is MAE; and a linear head may find
+2D keypoints in the encoder's tokens of image b, which is seen whole.
 
 Shapes: B samples, N patches of an image, V visible and M masked ones (V + M = N), T tokens of one
 or more images, D channels, C channels of one head, P values of one patch (rows x columns x RGB).
@@ -12,13 +14,15 @@ or more images, D channels, C channels of one head, P values of one patch (rows 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from training.keypoints import NUM_KEYPOINTS
 from training.models.blocks import NORM_EPS, DecoderBlock, EncoderBlock
 from training.models.positions import rope_table, sincos_embedding
 
@@ -41,6 +45,8 @@ class CrocoConfig:
     decoder_width: int = 512
     decoder_heads: int = 16
     mlp_ratio: float = 4.0
+    second_image: bool = True  # False: the decoder sees image a alone (MAE)
+    keypoint_head: bool = False  # find 2D keypoints in image b; see loss.keypoint_weight
 
     @property
     def grid(self) -> int:
@@ -54,6 +60,7 @@ class Completion(NamedTuple):
     prediction_BMP: Tensor  # around each true patch's mean, in units of its standard deviation
     target_BMP: Tensor
     loss_BM: Tensor  # mean squared error of each patch, float32
+    keypoints_BNK3: Tensor | None  # of image b: logit, and x and y within the patch, 0..1
 
 
 class Croco(nn.Module):
@@ -77,8 +84,9 @@ class Croco(nn.Module):
         self.enc_norm = nn.LayerNorm(e, eps=NORM_EPS)
         self.decoder_embed = nn.Linear(e, d)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, d))
+        block = DecoderBlock if config.second_image else EncoderBlock
         self.dec_blocks = nn.ModuleList(
-            DecoderBlock(d, config.decoder_heads, ratio) for _ in range(config.decoder_depth)
+            block(d, config.decoder_heads, ratio) for _ in range(config.decoder_depth)
         )
         self.dec_norm = nn.LayerNorm(d, eps=NORM_EPS)
         self.prediction_head = nn.Linear(d, config.patch_px**2 * 3)
@@ -86,21 +94,33 @@ class Croco(nn.Module):
         is_saved = config.positions == "sincos"
         self.register_buffer("enc_pos_embed", _positions(config, e, config.encoder_heads), is_saved)
         self.register_buffer("dec_pos_embed", _positions(config, d, config.decoder_heads), is_saved)
+        self.keypoint_head = nn.Linear(e, NUM_KEYPOINTS * 3) if config.keypoint_head else None
+        self.checkpoint_blocks = False  # compute activations again, and keep fewer
         self.apply(_initialize)
         nn.init.normal_(self.mask_token, std=MASK_TOKEN_STD)
 
     def forward(
         self, a_B3HW: Tensor, b_B3HW: Tensor, visible_BV: Tensor, masked_BM: Tensor
     ) -> Completion:
-        """Complete image a; `visible_BV` and `masked_BM` are indices of its patches, int64."""
+        """Complete image a; `visible_BV` and `masked_BM` are indices of its patches, int64.
+
+        Image b is not looked at by a model that has neither a second image nor a keypoint head.
+        """
         patches_BNP = patchify(a_B3HW, self.config.patch_px)
-        seen_BVD, b_BND = self.encode_pair(
-            _gather(patches_BNP, visible_BV), visible_BV, patchify(b_B3HW, self.config.patch_px)
-        )
+        seen_BVP = _gather(patches_BNP, visible_BV)
+        b_BND = None
+        if self.config.second_image or self.keypoint_head is not None:
+            b_BNP = patchify(b_B3HW, self.config.patch_px)
+            seen_BVD, b_BND = self.encode_pair(seen_BVP, visible_BV, b_BNP)
+        else:
+            seen_BVD = self._encode(seen_BVP, visible_BV, [visible_BV.shape[1]])
         prediction_BMP = self.decode(seen_BVD, visible_BV, masked_BM, b_BND)
         target_BMP = normalize_patches(_gather(patches_BNP, masked_BM))
         loss_BM = (prediction_BMP.float() - target_BMP).square().mean(dim=2)
-        return Completion(prediction_BMP, target_BMP, loss_BM)
+        keypoints_BNK3 = None
+        if self.keypoint_head is not None:
+            keypoints_BNK3 = self.keypoint_head(b_BND).unflatten(2, (-1, 3)).float()
+        return Completion(prediction_BMP, target_BMP, loss_BM, keypoints_BNK3)
 
     def encode(self, image_B3HW: Tensor) -> Tensor:
         """Encode whole images, (B, N, D): what fine-tuning builds on."""
@@ -125,19 +145,25 @@ class Croco(nn.Module):
         return seen_BVD, b_BND
 
     def decode(
-        self, seen_BVD: Tensor, visible_BV: Tensor, masked_BM: Tensor, b_BND: Tensor
+        self, seen_BVD: Tensor, visible_BV: Tensor, masked_BM: Tensor, b_BND: Tensor | None
     ) -> Tensor:
-        """Predict image a's masked patches, (B, M, P)."""
-        seen_BVD, memory_BND = self.decoder_embed(seen_BVD), self.decoder_embed(b_BND)
-        tokens_BND = self.mask_token.to(seen_BVD.dtype).expand(memory_BND.shape)
+        """Predict image a's masked patches, (B, M, P); `b_BND` is needed with a second image."""
+        seen_BVD = self.decoder_embed(seen_BVD)
+        num_patches = self.config.grid**2
+        tokens_BND = self.mask_token.to(seen_BVD.dtype).expand(len(seen_BVD), num_patches, -1)
         x_BND = tokens_BND.scatter(1, _widen(visible_BV, seen_BVD.shape[2]), seen_BVD)
-        rope_21NC = None
-        if self.config.positions == "rope":
-            rope_21NC = self.dec_pos_embed[:, None]
+        rope_21NC = self.dec_pos_embed[:, None] if self.config.positions == "rope" else None
+        if rope_21NC is None:
+            x_BND = x_BND + self.dec_pos_embed
+        if self.config.second_image:
+            memory_BND = self.decoder_embed(b_BND)
+            if rope_21NC is None:
+                memory_BND = memory_BND + self.dec_pos_embed
+            for block in self.dec_blocks:
+                x_BND = self._run(block, x_BND, memory_BND, rope_21NC)
         else:
-            x_BND, memory_BND = x_BND + self.dec_pos_embed, memory_BND + self.dec_pos_embed
-        for block in self.dec_blocks:
-            x_BND = block(x_BND, memory_BND, rope_21NC)
+            for block in self.dec_blocks:
+                x_BND = self._run(block, x_BND, rope_21NC, [num_patches])
         prediction_BMP: Tensor = self.prediction_head(self.dec_norm(_gather(x_BND, masked_BM)))
         return prediction_BMP
 
@@ -151,9 +177,16 @@ class Croco(nn.Module):
         else:
             x_BTD = x_BTD + self.enc_pos_embed[places_BT]
         for block in self.enc_blocks:
-            x_BTD = block(x_BTD, rope_2BTC, sections)
+            x_BTD = self._run(block, x_BTD, rope_2BTC, sections)
         x_BTD = self.enc_norm(x_BTD)
         return x_BTD
+
+    def _run(self, block: nn.Module, *arguments: Any) -> Tensor:
+        if self.checkpoint_blocks and torch.is_grad_enabled():
+            kept: Tensor = checkpoint(block, *arguments, use_reentrant=False)
+            return kept
+        result: Tensor = block(*arguments)
+        return result
 
 
 def patchify(image_B3HW: Tensor, patch_px: int) -> Tensor:

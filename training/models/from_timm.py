@@ -115,13 +115,14 @@ def resample_positions(positions_ND: Tensor, grid: int, prefix: int = 0) -> Tens
     return resampled_1ND[0]
 
 
-def _check_kind(config: CrocoConfig, vit: nn.Module, source: str) -> None:
+def _check_kind(config: CrocoConfig, vit: Any, source: str) -> None:
     """Raise ValueError for what shapes do not show: heads, activation, rotary positions."""
     if not hasattr(vit, "patch_embed") or not hasattr(vit, "blocks"):
         raise ValueError(
             f"{source} is not a plain vision transformer, so no encoder starts from it"
         )
-    block = vit.blocks[0]
+    blocks: Any = vit.blocks
+    block = blocks[0]
     heads = getattr(getattr(block, "attn", None), "num_heads", None)
     if heads != config.encoder_heads:
         raise ValueError(

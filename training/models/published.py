@@ -63,8 +63,14 @@ def load_published(
 def save_published(url: str, config: CrocoConfig, weights: Mapping[str, Tensor]) -> None:
     """Write a file as CroCo's releases are: `model` and `croco_kwargs`, tensors and plain values.
 
-    What a model has beyond the published one is left out.
+    What a model has beyond the published one is left out. Raises ValueError for a model without
+    cross-attention: the layout has no place for it.
     """
+    if not any(".cross_attn." in name for name in weights):
+        raise ValueError(
+            "a model without a second image is no CroCo, so the published layout cannot hold it: "
+            "use --layout timm"
+        )
     is_rope = config.positions == "rope"
     croco_kwargs = {
         "img_size": config.image_px,

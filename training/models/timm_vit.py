@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from training.loading.augment import IMAGENET_MEAN, IMAGENET_STD
+from training.loading.colour import IMAGENET_MEAN, IMAGENET_STD
 from training.models.croco import CrocoConfig
 
 SIZES = {384: "small", 1024: "large"}  # in timm's names, by width; all others are `base`
