@@ -46,7 +46,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: stopped; run the same command again to go on\n")
         return 130
-    except Exception as error:
+    except Exception as error:  # a store's client has its own errors, known by their names
         plain = error if isinstance(error, ValueError | OSError) else explain(error)
         if plain is None:
             raise

@@ -59,7 +59,10 @@ def explain(error: Exception, url: str = "the object store") -> Exception | None
         return None
     text = _tidy(str(error))
     keys = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    if "NoSuchBucket" in (_code(error), _code(error.__cause__)):
+    codes = {_code(error), _code(error.__cause__)}
+    if "InvalidRange" in codes:
+        return ValueError(f"{url}: it ends before the bytes that were asked for")
+    if "NoSuchBucket" in codes:
         return ValueError(f"{url}: {text}: check its name and AWS_ENDPOINT_URL, or make it")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"{url}: No such file or directory")

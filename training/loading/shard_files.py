@@ -152,6 +152,7 @@ class ShardFiles:
         except BaseException:
             file.close()
             raise
+        file.seek(0)
         self._checked.add(path)
 
     def _patiently(self, read: Callable[[], Result]) -> Result:
