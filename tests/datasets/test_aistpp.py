@@ -124,6 +124,10 @@ def test_without_the_splits_nothing_is_mined(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(ValueError, match="evaluation sequences cannot be told"):
         list_dataset("aistpp", root)
+    (root / "ignore_list.txt").rename(root / "not_yet.txt")
+    with pytest.raises(ValueError, match=r"aist lacks ignore_list\.txt .* download it"):
+        list_dataset("aistpp", root, include_evaluation=True)
+    (root / "not_yet.txt").rename(root / "ignore_list.txt")
     (root / f"keypoints2d/{SEQUENCE}.pkl").write_bytes(b"\x80\x04nonsense")
     with pytest.raises(ValueError, match=r"\.pkl.*not a pickle"):
         list_dataset("aistpp", root, include_evaluation=True)

@@ -42,15 +42,23 @@ class AistPlusPlus:
     """Implements `Adapter`."""
 
     licence = "AIST++ annotations: CC-BY-4.0; videos: AIST Dance Video DB, research use only"
+    known_by = "cameras/mapping.txt"
     options: Mapping[str, Any] = {"videos": "videos"}  # below the root, or a path of its own
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:
         """See Adapter. A sequence is a capture of up to nine views; its dancer is the subject."""
         mapping = f"{root}/cameras/mapping.txt"
+        if not storage.exists(mapping):
+            return
         with reading("cameras/mapping.txt"):
             settings = {
                 sequence: setting for sequence, setting in map(str.split, read_lines(mapping))
             }
+        if not storage.exists(f"{root}/ignore_list.txt"):
+            raise ValueError(
+                f"{root} lacks ignore_list.txt of AIST++, so sequences with bad annotations cannot "
+                "be told: download it with the annotations"
+            )
         ignored = set(read_lines(f"{root}/ignore_list.txt"))
         lists = {
             name: set(read_lines(f"{root}/splits/{name}"))
@@ -60,8 +68,8 @@ class AistPlusPlus:
         missing = sorted(set(evaluation.AISTPP_LISTS) - set(lists))
         if missing and not options["include_evaluation"]:
             raise ValueError(
-                f"splits/ of AIST++ lacks {', '.join(missing)}, so evaluation sequences cannot be "
-                "told: download the splits, or set include_evaluation = true"
+                f"{root}/splits of AIST++ lacks {', '.join(missing)}, so evaluation sequences "
+                "cannot be told: download the splits, or set include_evaluation = true"
             )
         for sequence, setting in settings.items():
             dancer = re.search(r"_(d\d+)_", sequence)

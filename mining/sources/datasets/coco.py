@@ -42,6 +42,7 @@ class Coco:
     """Implements `Adapter`."""
 
     licence = "as of its images and annotations"
+    known_by = "annotations/*.json"
     options: Mapping[str, Any] = {
         "annotations": "",  # a JSON file below the root; "": all of annotations/
         "images": "",  # a folder below the root; "": see above

@@ -26,6 +26,7 @@ class Human36M:
     """Implements `Adapter`."""
 
     licence = "Human3.6M: academic use only, by agreement with its authors"
+    known_by = "S1/Videos/*.mp4, or annotation_body3d/ as mmpose makes it"
     options: Mapping[str, Any] = {"rate": "fps50"}  # mmpose's folder of annotations: fps50 or fps10
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:

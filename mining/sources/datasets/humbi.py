@@ -39,6 +39,7 @@ class Humbi:
     """Implements `Adapter`."""
 
     licence = "HUMBI: non-commercial research only"
+    known_by = "subject_N/body/ or subject_N/hand/"
     options: Mapping[str, Any] = {"sessions": ["body", "hand"], "fps": 60.0}
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:

@@ -42,6 +42,7 @@ class InterHand:
     """Implements `Adapter`."""
 
     licence = "CC-BY-NC-4.0"
+    known_by = "annotations/all/InterHand2.6M_train_data.json"
     options: Mapping[str, Any] = {"subset": "all", "fps": 30.0}
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:
@@ -54,7 +55,10 @@ class InterHand:
             if excluded and not options["include_evaluation"]:
                 yield Recording(name=split, uri=folder, views=tuple, excluded=excluded)
                 continue
-            marks = [storage.fingerprint(_file(folder, split, kind)) for kind in KINDS]
+            marks = []
+            for kind in KINDS:
+                with reading(_file(folder, split, kind)):
+                    marks.append(storage.fingerprint(_file(folder, split, kind)))
             for (capture, sequence), (subject, rows) in _index(folder, split).items():
                 place = {
                     "split": split, "capture": capture, "sequence": sequence,

@@ -45,6 +45,7 @@ class Panoptic:
     """Implements `Adapter`."""
 
     licence = "CMU Panoptic: non-commercial research only"
+    known_by = "SEQUENCE/calibration_SEQUENCE.json"
     options: Mapping[str, Any] = {"hands": True}  # false: hands are looked for, as elsewhere
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:

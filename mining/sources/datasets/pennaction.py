@@ -37,6 +37,7 @@ class PennAction:
     """Implements `Adapter`."""
 
     licence = "Penn Action: no licence stated; published for research"
+    known_by = "labels/*.mat"
     options: Mapping[str, Any] = {"fps": 30.0}
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:

@@ -36,6 +36,7 @@ class PoseTrack18:
     """Implements `Adapter`."""
 
     licence = "PoseTrack: non-commercial research only"
+    known_by = "annotations/train/*.json"
     options: Mapping[str, Any] = {"fps": 25.0}
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+from catalog import storage
 from mining.sources.base import (
     Capture,
     DatasetSpec,
@@ -17,7 +18,7 @@ from mining.sources.base import (
     View,
 )
 from mining.sources.datasets.evaluation import EVALUATION
-from mining.sources.datasets.parsing import forget_kept
+from mining.sources.datasets.parsing import file_name, forget_kept
 from mining.sources.datasets.view import AnnotatedView
 
 # Adapter to its class; a new dataset is one line here and one in `evaluation.py`.
@@ -33,6 +34,7 @@ ADAPTERS: Mapping[str, str] = {
     "coco": "coco:Coco",
 }
 
+MAX_NAMED = 5  # files and folders, of a root that is not the dataset's
 
 LeftOut = tuple[str, str, str]  # name, reason, detail, as a Listing has them
 
@@ -58,11 +60,12 @@ class Adapter(Protocol):
     """Reads one dataset from its own files."""
 
     licence: str
+    known_by: str  # the files by which the dataset is known, below its root
     options: Mapping[str, Any]  # what a dataset file may set, with the defaults
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:
-        """Find the sequences below a root. Raises ValueError when what all of them need is missing
-        or broken.
+        """Find the sequences below a root, none where it is not the dataset's. Raises ValueError
+        when what all of them need is missing or broken.
         """
 
     def open_view(self, root: str, place: Mapping[str, str]) -> AnnotatedView:
@@ -112,7 +115,7 @@ class DatasetSource:
                     )
                 )
         if not captures:
-            raise ValueError(_nothing(spec, problems, excluded))
+            raise ValueError(_nothing(spec, self.adapter, problems, excluded))
         return Listing(captures=tuple(captures), problems=tuple(problems), excluded=tuple(excluded))
 
 
@@ -144,6 +147,7 @@ def _checked_options(spec: DatasetSpec, adapter: Adapter) -> dict[str, Any]:
 
 def _nothing(
     spec: DatasetSpec,
+    adapter: Adapter,
     problems: list[SourceProblem],
     excluded: list[LeftOut],
 ) -> str:
@@ -154,4 +158,11 @@ def _nothing(
             f"{spec.root}: all {len(excluded)} sequences are left out ({excluded[0][2]}); "
             "evaluation data is mined with include_evaluation = true among the options"
         )
-    return f"{spec.root} holds nothing in the layout of {spec.adapter}: docs/datasets.md shows it"
+    names = [f"{file_name(folder)}/" for folder in storage.list_folders(spec.root)]
+    names += [file_name(file) for file in storage.list_files(spec.root)]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return (
+        f"{spec.root} holds nothing of {spec.adapter}, which is known by {adapter.known_by}; there "
+        f"is {', '.join(names[:MAX_NAMED]) or 'nothing at all'}{more}: give as root the folder "
+        "that holds these files (docs/datasets.md lists them)"
+    )

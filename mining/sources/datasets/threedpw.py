@@ -39,6 +39,7 @@ class ThreeDPW:
     """Implements `Adapter`."""
 
     licence = "3DPW: non-commercial scientific research only"
+    known_by = "sequenceFiles/train/*.pkl"
     options: Mapping[str, Any] = {}
 
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:
