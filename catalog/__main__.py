@@ -9,13 +9,18 @@ from typing import Any
 
 from catalog import check, query, report, rescore, schemas, summary, trace
 from catalog.browse.page import DEFAULT_CELL_PX, DEFAULT_LIMIT, write_page
-from catalog.commands import DEFAULT_ROOT, add_command, main
+from catalog.commands import DEFAULT_ROOT, UsageError, add_command, main
 from catalog.names import dataset_name
 from catalog.scores import PRESETS
 
 
 def run_sql(arguments: argparse.Namespace) -> int:
     """Print the rows of one SELECT, or write them as Parquet to standard output."""
+    if not arguments.sql.strip():
+        raise UsageError(
+            "there is no question: give one SELECT, as in make query "
+            'SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"'
+        )
     table = query.select(arguments.root, arguments.sql)
     if arguments.format == "parquet":
         if sys.stdout.isatty():

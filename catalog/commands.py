@@ -10,6 +10,10 @@ from catalog.object_store import explain
 DEFAULT_ROOT = os.environ.get("CROSSPAIRS_ROOT", "data")
 
 
+class UsageError(ValueError):
+    """A command line that asks for nothing: one sentence, and exit code 2."""
+
+
 def add_command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
@@ -32,8 +36,8 @@ def add_command(
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     """Run the chosen subcommand.
 
-    A user's mistake (ValueError, a missing file) is one sentence and exit code 1; so is what an
-    object store refuses, also where its client raises errors of its own.
+    A user's mistake (ValueError, a missing file) is one sentence and exit code 1, for a UsageError
+    2; so is what an object store refuses, also where its client raises errors of its own.
     """
     arguments = parser.parse_args(argv)
     try:
@@ -51,4 +55,4 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         if plain is None:
             raise
         sys.stderr.write(f"{parser.prog}: {' '.join(str(plain).split())}\n")
-        return 1
+        return 2 if isinstance(error, UsageError) else 1

@@ -6,7 +6,7 @@ import sys
 import time
 
 from catalog import parts, query, storage
-from catalog.commands import DEFAULT_ROOT, add_command, main
+from catalog.commands import DEFAULT_ROOT, UsageError, add_command, main
 from catalog.config import override, override_from_table, to_dict
 from catalog.report import print_rows
 from mining.sources.registry import BUILT_IN, resolve_dataset
@@ -38,6 +38,11 @@ def run_mine(arguments: argparse.Namespace) -> int:
     from mining.run import RunOptions, check_name_is_free, mine
 
     started = time.perf_counter()
+    if not arguments.dataset.strip():  # as a path it would mean the folder of the shell
+        raise UsageError(
+            "there is no dataset to mine: name one, as in make mine DATASET=demo, or give the path "
+            "of a video, a folder of captures or a dataset file"
+        )
     spec, table = resolve_dataset(arguments.dataset)
     config = override(override_from_table(MiningConfig(), table), arguments.set)
     check_name_is_free(storage.absolute(arguments.root), spec)

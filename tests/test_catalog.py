@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from catalog import check, parts, query, schemas, storage
+from catalog.__main__ import build_parser
+from catalog.commands import main
 from catalog.config import config_hash, override, override_from_table, to_dict
 from catalog.ids import content_id, seed_of
 from catalog.parts import PartName
@@ -249,3 +251,12 @@ def test_csv_has_the_line_ends_that_a_shell_expects(root: str) -> None:
     command = [sys.executable, "-m", "catalog", "sql", "SELECT 1 AS a", "--root", root]
     answer = subprocess.run([*command, "--format", "csv"], capture_output=True, check=True)
     assert answer.stdout == b"a\n1\n"
+
+
+@pytest.mark.parametrize("question", ["", "  "])
+def test_no_question_is_wrong_usage_and_says_how_to_ask(
+    question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(build_parser(), ["sql", question]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and 'make query SQL="SELECT ' in said

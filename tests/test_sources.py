@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from catalog.commands import main
+from mining.__main__ import build_parser
 from mining.decoding.images import ImageSequenceReader
 from mining.sources.base import DatasetSpec, Listing
 from mining.sources.calibration import read_toml
@@ -119,6 +121,14 @@ def test_a_wrong_calibration_costs_only_the_cameras(tmp_path: Path) -> None:
 def test_a_folder_with_nothing_in_it_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds neither videos nor images: give a video"):
         listing(tmp_path)
+
+
+def test_no_dataset_is_wrong_usage_and_not_the_current_folder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(build_parser(), ["run", ""]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "make mine DATASET=demo" in said
 
 
 def test_a_name_that_is_nothing_says_so() -> None:
