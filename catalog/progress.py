@@ -1,4 +1,6 @@
-"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere; and
+lines beside it, that say what is going on.
+"""
 
 import sys
 import time
@@ -27,3 +29,9 @@ def show_progress(items: Iterable[Item], total: int, label: str, counted: str) -
                 flush=True,
             )
             shown = now
+
+
+def show_line(text: str) -> None:
+    """Show a line on standard error, above the bar where there is one."""
+    tqdm.write(text, file=sys.stderr)
+    sys.stderr.flush()

@@ -33,7 +33,7 @@ FAILURES = """
 
 def run_mine(arguments: argparse.Namespace) -> int:
     """Mine a dataset; running the same command again goes on where an earlier run stopped."""
-    from catalog.progress import show_progress
+    from catalog.progress import show_line, show_progress
     from mining.config import MiningConfig
     from mining.run import RunOptions, check_name_is_free, mine
 
@@ -54,7 +54,11 @@ def run_mine(arguments: argparse.Namespace) -> int:
         prune=arguments.prune,
     )
     report = mine(
-        spec, config, options, lambda done, total, stage: show_progress(done, total, stage, "units")
+        spec,
+        config,
+        options,
+        lambda done, total, stage: show_progress(done, total, stage, "units"),
+        show_line,
     )
     limited = "" if arguments.limit is None else f" (of {report.num_listed}, limited)"
     if report.num_done == 0:

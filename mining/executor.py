@@ -4,22 +4,27 @@ The only module that imports ray.
 Workers commit by themselves: rows and crops go from the worker that made them straight to the root,
 which on a cluster must be a folder or object store that every node reaches. A unit whose worker
 dies is tried again on a fresh one; a unit that raises becomes a row of `failures`. At most one unit
-is in flight per worker, so memory stays bounded.
+is in flight per worker, so memory stays bounded. While no unit is done for a while, the last notice
+of any worker (notices.py) is told.
 """
 
+import contextlib
 import math
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from catalog import parts
 from catalog.parts import Row
+from catalog.progress import LINE_EVERY_S
 from mining.config import MiningConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
+from mining.notices import Board, Notices, Say, silent
 from mining.pair import pair_capture
 from mining.probe import probe_capture
 from mining.segment import mine_segment
@@ -45,8 +50,8 @@ class Done:
 class Worker:
     """Does units one after the other; keeps its readers and its models between them."""
 
-    def __init__(self, root: str, config: MiningConfig) -> None:
-        self.root, self.config = root, config
+    def __init__(self, root: str, config: MiningConfig, tell: Say = silent) -> None:
+        self.root, self.config, self.tell = root, config, tell
         self.readers = Readers(config.decode)
         self.looker = Looker(config.detect)
 
@@ -65,7 +70,8 @@ class Worker:
     def _run(self, unit: WorkUnit) -> Outcome:
         config = self.config
         if unit.stage == "probe":
-            return probe_capture(unit, self.readers, self.looker, config)
+            notices = Notices(f"{unit.stage}: {unit.payload.name}", self.tell)
+            return probe_capture(unit, self.readers, self.looker, config, notices.say)
         if unit.stage == "segment":
             return mine_segment(unit, self.readers, self.looker, config.crop)
         detections = [
@@ -90,9 +96,11 @@ def commit_broken(
     return outcome
 
 
-def run_here(root: str, config: MiningConfig, units: Sequence[WorkUnit]) -> Iterator[Done]:
+def run_here(
+    root: str, config: MiningConfig, units: Sequence[WorkUnit], tell: Say
+) -> Iterator[Done]:
     """Do the units in this process, in order: for debugging and small tests."""
-    worker = Worker(root, config)
+    worker = Worker(root, config, tell)
     for unit in units:
         yield worker.work(unit)
 
@@ -101,7 +109,7 @@ class RayPool:
     """A pool of Ray actors, started once for all stages of a run. Use as a context manager."""
 
     def __init__(
-        self, root: str, config: MiningConfig, workers: int | None, address: str | None
+        self, root: str, config: MiningConfig, workers: int | None, address: str | None, tell: Say
     ) -> None:
         import ray
 
@@ -128,8 +136,12 @@ class RayPool:
         num_gpus = 1 / math.ceil(self.size / gpus) if gpus else 0
         options = {"num_cpus": 1, "num_gpus": num_gpus, "max_restarts": 0}
         self._idle: list[Any] = []
-        self._make: Callable[[], Any] = lambda: ray.remote(**options)(Worker).remote(root, config)
-        self._root, self._ray = root, ray
+        self._board = ray.remote(num_cpus=0)(Board).remote()
+        put = partial(_put, self._board)
+        self._make: Callable[[], Any] = lambda: ray.remote(**options)(Worker).remote(
+            root, config, put
+        )
+        self._root, self._ray, self._tell = root, ray, tell
 
     def __enter__(self) -> "RayPool":
         return self
@@ -149,7 +161,10 @@ class RayPool:
             while waiting and idle:
                 (unit, attempt), actor = waiting.pop(), idle.pop()
                 flying[actor.work.remote(unit, attempt)] = (unit, attempt, actor)
-            for ready in self._ray.wait(list(flying), num_returns=1)[0]:
+            done_refs, _ = self._ray.wait(list(flying), num_returns=1, timeout=LINE_EVERY_S)
+            if not done_refs:
+                self._tell_notice()
+            for ready in done_refs:
                 unit, attempt, actor = flying.pop(ready)
                 try:
                     done = self._ray.get(ready)
@@ -166,8 +181,18 @@ class RayPool:
                     idle.append(actor)
                 yield done
 
+    def _tell_notice(self) -> None:
+        with contextlib.suppress(self._ray.exceptions.RayError):  # nothing depends on a notice
+            if text := self._ray.get(self._board.take.remote(), timeout=LINE_EVERY_S):
+                self._tell(text)
+
     def _give_up(self, unit: WorkUnit, attempt: int, error: Exception) -> Done:
         said = " ".join(str(error).split())[:200]
         reason = f"the worker died {attempt} times, as when memory runs out: {said}"
         outcome = commit_broken(self._root, unit, reason, attempt, None)
         return Done(unit, tuple(outcome.rows["units"]), {})
+
+
+def _put(board: Any, text: str) -> None:
+    """Put a worker's notice on the board; it is not waited for."""
+    board.put.remote(text)

@@ -12,6 +12,7 @@ from mining.config import MiningConfig, SplitConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
 from mining.geometry.cameras import Camera
+from mining.notices import Say, silent
 from mining.sources.base import Capture, View, ViewInfo
 from mining.stage import Outcome, Tally, WorkUnit
 from mining.sync import set_clock
@@ -42,7 +43,7 @@ def split_of(dataset: str, capture: Capture, config: SplitConfig) -> str:
 
 
 def probe_capture(
-    unit: WorkUnit, readers: Readers, looker: Looker, config: MiningConfig
+    unit: WorkUnit, readers: Readers, looker: Looker, config: MiningConfig, say: Say = silent
 ) -> Outcome:
     """Read every view's size, rate and length, and find the cameras and clocks that are missing;
     `payload` is the Capture.
@@ -71,7 +72,7 @@ def probe_capture(
     ]
     completed = complete_capture(
         replace(capture, views=tuple(readable)), infos, cameras, readers, looker,
-        config.track, config.sync, config.calibrate,
+        config.track, config.sync, config.calibrate, say,
     )  # fmt: skip
     for view, info, found in zip(readable, infos, completed, strict=True):
         view_id = view_id_of(capture_id, view)

@@ -29,6 +29,7 @@ from mining.config import MiningConfig
 from mining.detecting.look import Looker, needs_models
 from mining.detecting.weights import detector_key, resolve_weights, tracker_key
 from mining.executor import Done, RayPool, run_here
+from mining.notices import Say, silent
 from mining.sources.base import Capture, DatasetSpec, Listing
 from mining.sources.registry import make_source
 from mining.stage import Outcome, Tally, WorkUnit
@@ -76,9 +77,15 @@ class RunReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Watch) -> RunReport:
+def mine(
+    spec: DatasetSpec,
+    config: MiningConfig,
+    options: RunOptions,
+    watch: Watch,
+    tell: Say = silent,
+) -> RunReport:
     """Mine a dataset into the catalog below `options.root`; `watch` is given each stage's stream of
-    finished units.
+    finished units, `tell` what a unit is at that takes long.
 
     Raises ValueError when there is nothing to mine or a setting is wrong.
     """
@@ -91,7 +98,7 @@ def mine(spec: DatasetSpec, config: MiningConfig, options: RunOptions, watch: Wa
     if any(needs_models(capture.annotated, config.detect) for capture in captures):
         config = replace(config, detect=resolve_weights(config.detect))
     _commit_listing(root, spec, listing)
-    run = _Run(root, spec.name, config, options, watch)
+    run = _Run(root, spec.name, config, options, watch, tell)
     with run:
         listed = {probe.capture_id_of(spec.name, capture): capture for capture in listing.captures}
         scopes = dict(itertools.islice(listed.items(), options.limit))
@@ -120,15 +127,16 @@ class _Run:
     """
 
     def __init__(
-        self, root: str, dataset: str, config: MiningConfig, options: RunOptions, watch: Watch
+        self,
+        root: str,
+        dataset: str,
+        config: MiningConfig,
+        options: RunOptions,
+        watch: Watch,
+        tell: Say = silent,
     ) -> None:
-        self.root, self.dataset, self.config, self.options, self.watch = (
-            root,
-            dataset,
-            config,
-            options,
-            watch,
-        )
+        self.root, self.dataset, self.config, self.options = root, dataset, config, options
+        self.watch, self.tell = watch, tell
         self.report = RunReport()
         self._run_id = content_id(dataset, config_hash(config), datetime.now(UTC).isoformat())
         for folder in parts.output_folders(root):
@@ -342,9 +350,12 @@ class _Run:
 
     def _execute(self, units: Sequence[WorkUnit]) -> Iterator[Done]:
         if self.options.workers == 0:
-            return run_here(self.root, self.config, units)
+            return run_here(self.root, self.config, units, self.tell)
         if self._pool is None:
-            self._pool = RayPool(self.root, self.config, self.options.workers, self.options.address)
+            options = self.options
+            self._pool = RayPool(
+                self.root, self.config, options.workers, options.address, self.tell
+            )
         return self._pool.run(units)
 
     def _remove_stale(self, name: PartName) -> None:

@@ -12,6 +12,7 @@ from mining.calibration.complete import (
     sample_times_s,
 )
 from mining.identity.track import TrackConfig
+from mining.notices import silent
 from mining.sources.base import BrokenOffError, Capture, Detection, Frame, View, ViewInfo
 from mining.sync import SyncConfig
 from tests.skeletons import (
@@ -69,19 +70,22 @@ def capture(cameras, sync="given", offsets_s=(0.0, 0.0, 0.0)):
     )  # fmt: skip
 
 
-def complete(filmed, recording, config=CONFIG):
+def complete(filmed, recording, config=CONFIG, say=silent):
     cameras = [view.camera for view in recording.views]
     looker = SimpleNamespace(parts=("body",))
     return complete_capture(
         recording, [INFO] * len(cameras), cameras, {"filmed": filmed}, looker,
-        TrackConfig(), SyncConfig(), config,
+        TrackConfig(), SyncConfig(), config, say,
     )  # fmt: skip
 
 
 def test_missing_cameras_are_estimated_with_their_error():
-    cameras = ring_of_cameras(3, arc_deg=180, height_m=1.9)
-    found = complete(Filmed(cameras), capture([None] * 3))
+    cameras, said = ring_of_cameras(3, arc_deg=180, height_m=1.9), []
+    found = complete(Filmed(cameras), capture([None] * 3), say=said.append)
     assert [view.calibration for view in found] == ["estimated"] * 3
+    steps = list(dict.fromkeys(text.split()[0] for text in said))
+    assert steps == ["looking", "comparing", "joining", "adjusting", "judging"]
+    assert any("cameras, 2 of 3 pairs of views" in text for text in said)
     for view in found:
         assert 1 < view.calibration_error_px < 6 and view.camera is not None
         assert view.offset_s == 0 and view.offset_error_s is None and view.problems == ()

@@ -1,7 +1,9 @@
 """Stage probe: what is known of cameras and clocks, and what stays unknown."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from catalog.parts import PartName
 from mining.config import MiningConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
+from mining.executor import Worker
+from mining.notices import Board, Notices
 from mining.probe import probe_capture
 from mining.run import RunOptions, _Run
 from mining.segment import Segment, mine_segment
@@ -76,6 +80,48 @@ def test_clocks_that_are_not_sought_stay_unknown() -> None:
     assert [view["offset_s"] for view in outcome.rows["views"]] == [None, None]
     assert [capture["sync"] for capture in outcome.rows["captures"]] == ["none"]
     assert {row["reason"] for row in outcome.rows["rejects"]} == {"not_sought"}
+
+
+def test_looking_for_people_says_in_which_view_and_how_far_it_is() -> None:
+    said: list[str] = []
+    config = MiningConfig()
+    probe_capture(
+        unit("probe", CAPTURE), readers(Grey(), config), Looker(config.detect), config, said.append
+    )
+    places = [re.findall(r"\d+", text) for text in said if text.startswith("looking for people")]
+    assert {(view, views) for view, views, _, _ in places} == {("1", "2"), ("2", "2")}
+    first = [int(moment) for view, _, moment, _ in places if view == "1"]
+    assert first[0] == 1 and first == sorted(set(first)) and first[-1] <= int(places[0][3])
+
+
+def test_of_what_is_said_a_notice_every_few_seconds_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([100.0, 104.0, 111.0, 115.0, 120.9, 122.0])
+    monkeypatch.setattr("mining.notices.time.monotonic", lambda: next(clock))
+    told: list[str] = []
+    notices = Notices("probe: walk", told.append, every_s=10.0)
+    for step in range(5):
+        notices.say(f"step {step}")
+    assert told == ["probe: walk: step 1, 11 s", "probe: walk: step 4, 22 s"]
+
+
+def test_a_worker_tells_what_its_unit_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mining.executor.Notices", partial(Notices, every_s=0.0))
+    told: list[str] = []
+    worker = Worker(str(tmp_path), MiningConfig(), told.append)
+    worker.readers._made["grey"] = Grey()
+    worker.work(unit("probe", CAPTURE))
+    assert told[0].startswith("probe: grey: looking for people in view 1 of 2")
+
+
+def test_the_board_holds_the_last_notice_until_it_is_taken() -> None:
+    board = Board()
+    board.put("first")
+    board.put("second")
+    assert [board.take(), board.take()] == ["second", ""]
 
 
 def key(tmp_path: Path, capture: Capture, *settings: str) -> str:

@@ -5,6 +5,7 @@ to `estimate_offsets.py` and `estimate_cameras.py` beside this file. What is giv
 the evidence is too little, the view stays without, with a reason.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from mining.detecting.look import Looker
 from mining.geometry.cameras import Camera
 from mining.identity.fits import Track
 from mining.identity.track import TrackConfig, link_tracks
+from mining.notices import Say, silent
 from mining.sources.base import Capture, Detection, Frame, PartGroup, View, ViewInfo
 from mining.sync import SyncConfig
 
@@ -78,6 +80,7 @@ def complete_capture(
     track_config: TrackConfig,
     sync_config: SyncConfig,
     config: CalibrateConfig,
+    say: Say = silent,
 ) -> tuple[CompletedView, ...]:
     """Find the clocks and cameras that a capture lacks; one answer for each of its views, in order.
 
@@ -105,15 +108,15 @@ def complete_capture(
         )
     times_s = sample_times_s(capture.views, infos, config, own_clocks=needs_clock)
     tracks, problems = sample_people(
-        capture.views, times_s, capture.annotated, readers, looker, track_config
+        capture.views, times_s, capture.annotated, readers, looker, track_config, say
     )
     for place, problem in problems.items():
         completed[place] = replace(completed[place], problems=(problem,))
     if needs_clock:
-        _find_clocks(completed, tracks, cameras, sync_config)
+        _find_clocks(completed, tracks, cameras, sync_config, say)
     if needs_camera:
         sizes_px = [(info.width_px, info.height_px) for info in infos]
-        _find_cameras(completed, tracks, sizes_px, cameras, sync_config, config)
+        _find_cameras(completed, tracks, sizes_px, cameras, sync_config, config, say)
     return tuple(completed)
 
 
@@ -152,6 +155,7 @@ def sample_people(
     readers: Readers,
     looker: Looker,
     track_config: TrackConfig,
+    say: Say = silent,
 ) -> tuple[list[Track], dict[int, Problem]]:
     """Track the people (hands where only these are looked for) of each view at its `times_s`.
 
@@ -165,6 +169,11 @@ def sample_people(
         found: list[tuple[float, Detection]] = []
         try:
             for frame in readers[view.reader].frames(view.uri, wanted):
+                seen = bisect_right(wanted, frame.time_s)
+                say(
+                    f"looking for people in view {place + 1} of {len(views)}, at moment {seen} of "
+                    f"{len(wanted)}"
+                )
                 found += [(frame.time_s, one) for one in _people_in(frame, annotated, looker)]
         except ValueError as error:
             problems[place] = ("calibrate", "broke_off", str(error))
@@ -177,10 +186,11 @@ def _find_clocks(
     tracks: Sequence[Track],
     cameras: Sequence[Camera | None],
     config: SyncConfig,
+    say: Say,
 ) -> None:
     """Put offsets into `completed`, None and a problem where the motion does not tell."""
     bodies = [track for track in tracks if len(track.times_s) > 1]
-    found = estimate_offsets(bodies, len(completed), config, cameras)
+    found = estimate_offsets(bodies, len(completed), config, cameras, say)
     for place, view in enumerate(completed):
         offset_s, error_s = float(found.offsets_s[place]), float(found.errors_s[place])
         reason = found.reasons[place]
@@ -198,6 +208,7 @@ def _find_cameras(
     given: Sequence[Camera | None],
     sync_config: SyncConfig,
     config: CalibrateConfig,
+    say: Say,
 ) -> None:
     """Put cameras into `completed`, a problem where the evidence is too little; views without a
     clock have none.
@@ -209,7 +220,12 @@ def _find_cameras(
         if (offset_s := offsets_s[track.view]) is not None
     ]
     estimates = estimate_cameras(
-        on_one_clock, sizes_px, given, config, max_sync_error_s=sync_config.max_sync_error_s
+        on_one_clock,
+        sizes_px,
+        given,
+        config,
+        max_sync_error_s=sync_config.max_sync_error_s,
+        say=say,
     )
     for place, (view, estimate) in enumerate(zip(completed, estimates, strict=True)):
         if given[place] is not None:

@@ -42,6 +42,7 @@ from mining.calibration.sightings import Footage, swap_sides
 from mining.geometry.cameras import Camera
 from mining.identity.associate import associate
 from mining.identity.fits import AssociateConfig, Fits, Track
+from mining.notices import Say, silent
 from mining.sources.base import Part
 
 NUM_STEPS = 40  # of the joint adjustment
@@ -56,6 +57,7 @@ def estimate_cameras(
     config: EstimateConfig,
     *,
     max_sync_error_s: float,
+    say: Say = silent,
 ) -> tuple[ViewEstimate, ...]:
     """Find the camera of every view that has none; `image_sizes_px` and `given` have an entry for
     each view.
@@ -69,10 +71,12 @@ def estimate_cameras(
     wanted = [view for view, camera in enumerate(given) if camera is None]
     if wanted and tracks:
         footage = Footage(tracks, image_sizes_px, given, config, max_sync_error_s)
-        links = find_links(footage)
-        located = grow(footage, links)
+        links = find_links(footage, say)
+        located = grow(footage, links, say)
         while located is not None:
+            say(f"adjusting the cameras of {len(located.views)} views together")
             located = _refine(footage, tracks, located, max_sync_error_s)
+            say(f"judging the cameras of {len(located.views)} views")
             judged = judge(footage, located, links)
             if len(located.views) == 2 and not any(one.problem for one in judged.values()):
                 judged = _doubt_two(footage, tracks, located, links, judged, max_sync_error_s)

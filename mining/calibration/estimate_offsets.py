@@ -28,6 +28,7 @@ from mining.calibration.motion import (
 )
 from mining.geometry.cameras import Camera
 from mining.identity.fits import Track
+from mining.notices import Say, silent
 from mining.sync import SyncConfig
 
 Array = NDArray[np.float64]
@@ -65,6 +66,7 @@ def estimate_offsets(
     num_views: int,
     config: SyncConfig,
     cameras: Sequence[Camera | None] | None = None,
+    say: Say = silent,
 ) -> Offsets:
     """Estimate the offsets of views from tracks whose times are on their own view's clock.
 
@@ -84,9 +86,11 @@ def estimate_offsets(
             )
         )
         del motions[MAX_TRACKS:]
-    profiles = {
-        (a, b): _Profile(views[a], views[b], config) for a, b in combinations(sorted(views), 2)
-    }
+    couples = list(combinations(sorted(views), 2))
+    profiles = {}
+    for done, (a, b) in enumerate(couples):
+        say(f"comparing views for their clocks, {done} of {len(couples)} pairs of views")
+        profiles[a, b] = _Profile(views[a], views[b], config)
     reasons: list[str | None] = [
         None if views.get(view) else f"nobody is seen for {config.min_overlap_s:g} s"
         for view in range(num_views)
@@ -95,13 +99,12 @@ def estimate_offsets(
     offsets_s, errors_s = np.full(num_views, np.nan), np.full(num_views, np.nan)
     if lags:
         placed = sorted(lags)
-        fine = [
-            answer
-            for pair in combinations(placed, 2)
-            for answer in _compare_finely(
-                views, profiles[pair], pair, lags[pair[1]] - lags[pair[0]], cameras
-            )
-        ]
+        fine = []
+        couples = list(combinations(placed, 2))
+        for done, pair in enumerate(couples):
+            say(f"comparing clocks finely, {done} of {len(couples)} pairs of views")
+            lag = lags[pair[1]] - lags[pair[0]]
+            fine += _compare_finely(views, profiles[pair], pair, lag, cameras)
         offsets_s[placed], errors_s[placed] = _solve(placed, fine)
     for view in sorted(lags):
         if not errors_s[view] <= config.max_sync_error_s:

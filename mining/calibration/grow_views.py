@@ -6,8 +6,9 @@ guess of both, the two tracks and how the cameras stand; its cost after adjustin
 bones keep their length. Costs of links are compared between views, never trusted alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,7 @@ from mining.calibration.bundle import PER_VIEW, Priors, Sightings, Solution, adj
 from mining.calibration.sightings import Footage
 from mining.calibration.two_views import relative_poses, turn_between_deg
 from mining.geometry.cameras import Camera, triangulate
+from mining.notices import Say, silent
 
 Array = NDArray[np.float64]
 
@@ -64,19 +66,22 @@ class Located:
     cost: float
 
 
-def find_links(footage: Footage) -> list[Link]:
+def find_links(footage: Footage, say: Say = silent) -> list[Link]:
     """The best guesses for every two views, ascending by cost; none for views that share too few
     moments.
     """
     links = []
     tracks = _moving_tracks(footage)
-    for a, b in combinations(sorted(tracks), 2):
+    couples = list(combinations(sorted(tracks), 2))
+    for done, (a, b) in enumerate(couples):
+        what = f"comparing views for their cameras, {done} of {len(couples)} pairs of views"
         if footage.given[a] is None or footage.given[b] is None:
-            links += _links_of(footage, a, b, [(i, j) for i in tracks[a] for j in tracks[b]])
+            pairs = [(i, j) for i in tracks[a] for j in tracks[b]]
+            links += _links_of(footage, a, b, pairs, partial(say, what))
     return sorted(links, key=lambda link: link.rank)
 
 
-def grow(footage: Footage, links: Sequence[Link]) -> Located | None:
+def grow(footage: Footage, links: Sequence[Link], say: Say = silent) -> Located | None:
     """Join views to the given cameras, or else to the best link, one at a time, the best first."""
     known = [view for view, camera in enumerate(footage.given) if camera is not None]
     located: Located | None = None
@@ -92,6 +97,7 @@ def grow(footage: Footage, links: Sequence[Link]) -> Located | None:
         located = None
         people: list[frozenset[int]] = []
     while True:
+        say(f"joining views, {len(located.views) if located else 0} of {len(footage.given)}")
         if located is not None:
             people = list(located.people)
             poses = poses_of(located)
@@ -196,11 +202,18 @@ def _moving_tracks(footage: Footage) -> dict[int, list[int]]:
     }
 
 
-def _links_of(footage: Footage, a: int, b: int, pairs: Sequence[tuple[int, int]]) -> list[Link]:
-    """Links of two views, at most one for each pair of tracks."""
+def _links_of(
+    footage: Footage,
+    a: int,
+    b: int,
+    pairs: Sequence[tuple[int, int]],
+    at_each: Callable[[], None],
+) -> list[Link]:
+    """Links of two views, at most one for each pair of tracks; calls `at_each` before each step."""
     config = footage.config
     guesses = []
     for tracks in pairs:
+        at_each()
         seen = footage.moments(tracks, [a, b], config.max_moments // 2)
         if seen.shape[1] < config.min_moments:
             continue
@@ -220,6 +233,7 @@ def _links_of(footage: Footage, a: int, b: int, pairs: Sequence[tuple[int, int]]
     guesses.sort(key=lambda guess: guess[0])
     adjusted: dict[tuple[int, int], list[Located]] = {}
     for _, tracks, pose, log_focal in guesses[:MAX_ADJUSTED]:
+        at_each()
         poses = {
             a: (np.eye(3), np.zeros(3), float(log_focal[0])),
             b: (pose.rotation, pose.shift_m, float(log_focal[1])),
