@@ -54,8 +54,11 @@ quality: $(ENV)  ## measure mined pairs against the truth of synthetic scenes
 scaling: $(ENV)  ## measure how the cost of pairing grows with the footage
 	@$(RUN) -m mining scaling $(ARGS)
 
-test: $(ENV)  ## run the whole test suite
-	@$(RUN) -m pytest -q
+test: $(ENV)  ## run the test suite but for its slow tests
+	@$(RUN) -m pytest -q -m "not slow"
+
+test-slow: $(ENV)  ## run the slow tests: kills, Ray workers, the demo, trainings
+	@$(RUN) -m pytest -q -m slow
 
 lint: $(ENV)  ## check style and types
 	@$(RUN) -m ruff check .
@@ -66,4 +69,4 @@ requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, wit
 	@.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
 
-.PHONY: help env mine pretrain query browse quality scaling test lint requirements
+.PHONY: help env mine pretrain query browse quality scaling test test-slow lint requirements

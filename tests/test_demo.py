@@ -9,6 +9,8 @@ import pytest
 from catalog import check, query
 from shards.verify import verify
 
+pytestmark = pytest.mark.slow
+
 
 def run(package: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", package, *arguments], check=True)

@@ -87,6 +87,7 @@ def stop_after(shards: str, out: Path, steps: int) -> None:
     assert find_checkpoint(str(out)).endswith(f"{steps:08d}")
 
 
+@pytest.mark.slow
 def test_kill_9_in_mid_epoch_changes_nothing(shards, tmp_path):
     run(micro(60), shards, tmp_path / "whole")
     command = [
@@ -112,6 +113,7 @@ def log_of(out: Path) -> list[tuple[int, float]]:
     return [(row["step"], row["loss"]) for row in rows if "loss" in row]
 
 
+@pytest.mark.slow
 def test_the_second_image_is_used_soon(tmp_path):
     url = write_toy_shards(tmp_path / "set", (400,) * 4, val_size=100, crop_px=40)
     result = run(

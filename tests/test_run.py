@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from catalog import check, query, trace
+from catalog.commands import main
 from catalog.config import override
 from mining.config import MiningConfig
 from mining.executor import Done
@@ -186,27 +188,23 @@ def test_a_stage_that_breaks_is_a_failure_with_its_traceback(
     assert [row for row in check.check(str(tmp_path)) if row["broken"]] == []
 
 
-def test_status_rejects_failures_and_summary_print_what_is_there(mined: Path) -> None:
-    for arguments in (
+@pytest.mark.parametrize("style", ["table", "json"])
+def test_status_rejects_failures_and_summary_print_what_is_there(
+    mined: Path, style: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package, *arguments in (
         ["mining", "status"],
         ["mining", "rejects"],
         ["mining", "failures"],
         ["catalog", "summary", "--dataset", "people"],
         ["catalog", "check"],
     ):
-        for style in ("table", "json"):
-            run = [sys.executable, "-m", *arguments, "--root", str(mined), "--format", style]
-            result = subprocess.run(run, capture_output=True, text=True, check=False)
-            assert result.returncode == 0, result.stderr
-    assert (
-        "people"
-        in subprocess.run(
-            [sys.executable, "-m", "mining", "status", "--root", str(mined)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+        parser = import_module(f"{package}.__main__").build_parser()
+        assert main(parser, [*arguments, "--root", str(mined), "--format", style]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        if "status" in arguments:
+            assert "people" in printed.out
 
 
 def test_a_frame_between_two_segments_is_mined_once(tmp_path: Path) -> None:
@@ -293,7 +291,7 @@ def dataset(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("workers", ["1", "4"])
+@pytest.mark.parametrize("workers", ["2", pytest.param("4", marks=pytest.mark.slow)])
 def test_any_number_of_ray_workers_writes_the_same_bytes(
     mined: Path, dataset: Path, tmp_path: Path, workers: str
 ) -> None:
@@ -302,6 +300,7 @@ def test_any_number_of_ray_workers_writes_the_same_bytes(
     assert contents(root) == contents(mined)
 
 
+@pytest.mark.slow
 def test_a_cluster_writes_the_same_bytes(mined: Path, dataset: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -323,6 +322,7 @@ def test_a_cluster_writes_the_same_bytes(mined: Path, dataset: Path, tmp_path: P
     assert contents(tmp_path / "root") == contents(mined)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(mined: Path, dataset: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     for enough in (2, 5):  # units that are done when the whole run is killed
@@ -340,6 +340,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(mined: Path, dataset: Path, tmp_
     assert [row for row in check.check(str(root)) if row["broken"]] == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_its_unit_alone(tmp_path: Path) -> None:
     """A reader that takes its process down, as a decoder does that runs out of memory."""
     code = (

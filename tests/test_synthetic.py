@@ -72,6 +72,7 @@ def digest(config):
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_with_other_threads_renders_the_same_bytes():
     code = (
         "import torch; torch.set_num_threads(1); import tests.test_synthetic as t;"
