@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from catalog import query
 from tests.plugins import install_plugin
 from tests.videos import write_video
@@ -22,6 +24,7 @@ def test_the_example_is_at_most_30_lines() -> None:
     assert len(code.strip().splitlines()) <= 30
 
 
+@pytest.mark.slow
 def test_the_example_mines_what_its_list_names(tmp_path: Path) -> None:
     [code] = blocks("python")
     registration, dataset_file = blocks("toml")

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,10 @@ ONE_HOME = {
 }
 
 
-def imports() -> Iterator[tuple[str, str, bool]]:
+@cache
+def imports() -> list[tuple[str, str, bool]]:
     """Every import: the file, the package imported, and whether it is for type checking alone."""
+    found = []
     for package in PACKAGES:
         for path in sorted(Path(package).rglob("*.py")):
             tree = ast.parse(path.read_text())
@@ -42,7 +44,8 @@ def imports() -> Iterator[tuple[str, str, bool]]:
                 elif isinstance(node, ast.ImportFrom):
                     names = [node.module or ""]
                 for name in names:
-                    yield str(path), name.split(".")[0], id(node) in typing_only
+                    found.append((str(path), name.split(".")[0], id(node) in typing_only))
+    return found
 
 
 def test_imports_run_mining_to_catalog_and_training_to_shards_to_catalog() -> None:
