@@ -17,8 +17,8 @@ from mining.sources.base import DatasetSpec
 from mining.synthetic.config import SyntheticConfig
 
 SCENES = SyntheticConfig(
-    people_per_capture=3, num_views=3, num_frames=8, fps=4.0, motion="crossing",
-    background="static", image_px=(256,),
+    people_per_capture=3, num_views=3, num_frames=6, fps=4.0, motion="crossing",
+    background="static", image_px=(192,),
 )  # fmt: skip
 SETTINGS = ["crop.min_person_px=40", "crop.min_hand_px=8", "sample.fps=4"]
 
