@@ -124,7 +124,8 @@ def test_a_plain_patch_has_target_zero():
 def test_rotation_equals_complex_multiplication():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 1, 9, 16, generator=generator)
-    turned = rotate(x, rope_table(16, grid=3, base=100.0)[:, None])[0, 0]
+    table = rope_table(16, grid=3, base=100.0)[:, None]
+    turned = rotate(x.transpose(1, 2), table).transpose(1, 2)[0, 0]
     for patch, (row, column) in enumerate(grid_positions(3).tolist()):
         for first, position in ((0, row), (8, column)):
             for i in range(4):

@@ -29,13 +29,13 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, rope_2BTC: Tensor | None, sections: Sequence[int]) -> Tensor:
         """Attend within each section of the tokens (one per image), so that one call serves two."""
-        qkv_3BHTC = self.qkv(x_BTD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q_BHTC, k_BHTC, v_BHTC = qkv_3BHTC
+        qkv_BTHC = self.qkv(x_BTD).unflatten(2, (3 * self.heads, -1))
+        qk_BTHC, v_BTHC = qkv_BTHC.split([2 * self.heads, self.heads], dim=2)
         if rope_2BTC is not None:
-            q_BHTC, k_BHTC = rotate(q_BHTC, rope_2BTC), rotate(k_BHTC, rope_2BTC)
-        parts = zip(*(t.split(sections, dim=2) for t in (q_BHTC, k_BHTC, v_BHTC)), strict=True)
-        out_BHTC = torch.cat([F.scaled_dot_product_attention(q, k, v) for q, k, v in parts], dim=2)
-        out_BTD: Tensor = self.proj(out_BHTC.transpose(1, 2).flatten(2))
+            qk_BTHC = rotate(qk_BTHC, rope_2BTC)
+        q_BTHC, k_BTHC = qk_BTHC.chunk(2, dim=2)
+        parts = zip(*(t.split(sections, dim=1) for t in (q_BTHC, k_BTHC, v_BTHC)), strict=True)
+        out_BTD: Tensor = self.proj(torch.cat([_attend(q, k, v) for q, k, v in parts], dim=1))
         return out_BTD
 
 
@@ -52,10 +52,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
         """Both images have all N patches here, so one table of positions serves both."""
-        q_BHNC, k_BHNC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
-        v_BHNC = self._split(self.projv(memory_BND))
-        out_BHNC = F.scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
-        out_BND: Tensor = self.proj(out_BHNC.transpose(1, 2).flatten(2))
+        q_BNHC, k_BNHC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
+        out_BND: Tensor = self.proj(_attend(q_BNHC, k_BNHC, self._split(self.projv(memory_BND))))
         return out_BND
 
     def weights(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
@@ -63,21 +61,27 @@ class CrossAttention(nn.Module):
 
         `forward` never holds these; finding correspondences reads them.
         """
-        q_BHNC, k_BHNC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
-        scores_BHNN = q_BHNC @ k_BHNC.transpose(2, 3) * q_BHNC.shape[3] ** -0.5
+        q_BNHC, k_BNHC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
+        scores_BHNN = q_BNHC.transpose(1, 2) @ k_BNHC.permute(0, 2, 3, 1) * q_BNHC.shape[3] ** -0.5
         return scores_BHNN.float().softmax(dim=3)
 
     def _queries_and_keys(
         self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        q_BHNC = self._split(self.projq(x_BND))
-        k_BHNC = self._split(self.projk(memory_BND))
+        q_BNHC = self._split(self.projq(x_BND))
+        k_BNHC = self._split(self.projk(memory_BND))
         if rope_2BNC is not None:
-            q_BHNC, k_BHNC = rotate(q_BHNC, rope_2BNC), rotate(k_BHNC, rope_2BNC)
-        return q_BHNC, k_BHNC
+            q_BNHC, k_BNHC = rotate(q_BNHC, rope_2BNC), rotate(k_BNHC, rope_2BNC)
+        return q_BNHC, k_BNHC
 
     def _split(self, x_BND: Tensor) -> Tensor:
-        return x_BND.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x_BND.unflatten(2, (self.heads, -1))
+
+
+def _attend(q_BTHC: Tensor, k_BSHC: Tensor, v_BSHC: Tensor) -> Tensor:
+    """Attention of T tokens to S, heads put together again: (B, T, D)."""
+    q_BHTC, k_BHSC, v_BHSC = (x.transpose(1, 2) for x in (q_BTHC, k_BSHC, v_BSHC))
+    return F.scaled_dot_product_attention(q_BHTC, k_BHSC, v_BHSC).transpose(1, 2).flatten(2)
 
 
 class EncoderBlock(nn.Module):

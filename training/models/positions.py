@@ -35,24 +35,29 @@ def sincos_embedding(width: int, grid: int) -> Tensor:
 
 
 def rope_table(head_width: int, grid: int, base: float) -> Tensor:
-    """Return cosines and sines (2, N, C) of the rotation of each channel at each patch.
+    """Return cosines and signed sines (2, N, C) of the rotation of each channel at each patch.
 
     The first half of a head's channels turns with the row, the second with the column. Within a
-    half of width h, channels i and i + h/2 form one pair that turns by position x base^(-2i/h).
-    Raises ValueError unless `head_width` divides by 4.
+    half of width h, channels i and i + h/2 form one pair that turns by position x base^(-2i/h); the
+    sine has the sign with which the other channel of the pair is added. Raises ValueError unless
+    `head_width` divides by 4.
     """
     if head_width % 4:
         raise ValueError(f"rotary positions need a head width that divides by 4, got {head_width}")
     half = head_width // 2
     frequencies = base ** (-torch.arange(0, half, 2, dtype=torch.float64) / half)
     angles_N2F = grid_positions(grid).double()[:, :, None] * frequencies
-    angles_NC = torch.cat([angles_N2F, angles_N2F], dim=2).flatten(1)
-    return torch.stack([angles_NC.cos(), angles_NC.sin()]).float()
+    cosines_NC = torch.cat([angles_N2F, angles_N2F], dim=2).cos().flatten(1)
+    sines_NC = torch.cat([-angles_N2F.sin(), angles_N2F.sin()], dim=2).flatten(1)
+    return torch.stack([cosines_NC, sines_NC]).float()
 
 
-def rotate(x_BHTC: Tensor, rope_2BTC: Tensor) -> Tensor:
-    """Turn queries or keys by their positions' entries of `rope_table`; B there may be 1."""
-    row_low, row_high, column_low, column_high = x_BHTC.chunk(4, dim=-1)
-    turned_BHTC = torch.cat([-row_high, row_low, -column_high, column_low], dim=-1)
-    cos_B1TC, sin_B1TC = rope_2BTC.to(x_BHTC.dtype).unsqueeze(2)
-    return x_BHTC * cos_B1TC + turned_BHTC * sin_B1TC
+def rotate(x_BTHC: Tensor, rope_2BTC: Tensor) -> Tensor:
+    """Turn queries or keys, heads side by side, by their positions' entries of `rope_table`; B
+    there may be 1.
+
+    Memory traffic is what this costs, so it is one copy and two passes.
+    """
+    other_BTHC = x_BTHC.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)  # of each channel's pair
+    cos_BT1C, sin_BT1C = rope_2BTC.to(x_BTHC.dtype).unsqueeze(3)
+    return torch.addcmul(x_BTHC * cos_BT1C, other_BTHC, sin_BT1C)
