@@ -60,7 +60,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def machine() -> str:
-    """The processor, its cores that this process may use, and the GPU where torch sees one."""
+    """The processor, its cores that this process may use, and the GPU where there is one."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -69,10 +69,17 @@ def machine() -> str:
                 name = line.split(":", 1)[1].strip()
                 break
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    import torch
+    return f"{name}, {cores} cores, {gpu() or 'no GPU'}"
 
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    return f"{name}, {cores} cores, {gpu}"
+
+def gpu() -> str | None:
+    """The name of the first NVIDIA GPU, as its driver's own tool gives it; None without one."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return names.splitlines()[0].strip() if names.strip() else None
 
 
 def commit() -> str:

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from training.keypoints import NUM_BODY_KEYPOINTS
+from training.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
 from training.loading.augment import (
+    NUM_DRAWS,
     AugmentConfig,
     Look,
     cut_window,
-    draw_look,
-    place_keypoints,
+    keypoint_places,
+    make_looks,
+    move_keypoints,
     resample_shares,
 )
 from training.loading.colour import cut_out, finish_images, jitter_colours, to_pixels
@@ -33,9 +35,18 @@ def window(left: float, top: float, side: float) -> Look:
     return Look(left, top, side, 1.0, 1.0, 1.0, 0.5)
 
 
+def draw_look(config: AugmentConfig, seed: int | None) -> Look:
+    chance = None if seed is None else np.random.default_rng(seed).random((1, NUM_DRAWS))
+    return Look(*make_looks(config, chance, 1)[0].tolist())
+
+
+def resample(cells: np.ndarray, look: Look, size: int) -> np.ndarray:
+    return resample_shares(cells[None], np.array([look]), size)[0]
+
+
 def augment(image, cells, config: AugmentConfig, image_px: int, seed: int | None) -> np.ndarray:
     """The image as the model would see it, uint8."""
-    look = draw_look(config, None if seed is None else np.random.default_rng(seed))
+    look = draw_look(config, seed)
     cut = cut_window(image, look, image_px)
     batch = torch.from_numpy(cut.copy())[None], torch.tensor([look]), torch.from_numpy(cells)[None]
     return to_pixels(finish_images(*batch, config.background))[0].numpy()
@@ -50,7 +61,7 @@ def test_shares_are_area_averages(size):
     rows = np.floor((look.top + points) * 32).astype(int)
     columns = np.floor((look.left + points) * 32).astype(int)
     slow = cells[np.ix_(rows, columns)].reshape(size, fine, size, fine).mean((1, 3))
-    np.testing.assert_allclose(resample_shares(cells, look, size), slow, atol=6e-3)
+    np.testing.assert_allclose(resample(cells, look, size), slow, atol=6e-3)
 
 
 def test_jitter_equals_three_steps():
@@ -107,10 +118,10 @@ def test_foreground_stays_with_the_image(px):
     cells[5:20, 8:15] = 255
     image = cv2.resize(cells, (px, px), interpolation=cv2.INTER_NEAREST)[:, :, None].repeat(3, 2)
     for seed in range(5):
-        look = draw_look(GENTLE, np.random.default_rng(seed))
+        look = draw_look(GENTLE, seed)
         new = cut_window(image, look, 64)
         means = new[:, :, 0].reshape(8, 8, 8, 8).mean((1, 3)) / 255
-        np.testing.assert_allclose(resample_shares(cells / 255, look, 8), means, atol=0.08)
+        np.testing.assert_allclose(resample(cells / 255, look, 8), means, atol=0.08)
 
 
 def test_keypoints_stay_with_the_image():
@@ -120,22 +131,22 @@ def test_keypoints_stay_with_the_image():
     keypoints[3] = 162 / 256, 102 / 256, 0.8
     keypoints[5] = 0.01, 0.5, 0.9  # outside every window below
     for seed in range(5):
-        look = draw_look(GENTLE, np.random.default_rng(seed))
+        look = draw_look(GENTLE, seed)
         look = look._replace(left=max(look.left, 0.02))
-        placed = place_keypoints(keypoints, look)
+        placed = move_keypoints(keypoints[None], np.array([look]))[0]
         rows, columns = np.nonzero(cut_window(image, look, 224)[:, :, 0] > 100)
         found = (columns.mean() + 0.5) / 224, (rows.mean() + 0.5) / 224
         np.testing.assert_allclose(placed[3, :2], found, atol=0.004)
         assert placed[3, 2] == np.float32(0.8)
-        assert not placed[5].any() and not placed[NUM_BODY_KEYPOINTS:].any()
+        assert not placed[5].any()
 
 
 def test_hand_keypoints_have_places_of_their_own():
-    hand = np.full((21, 3), 0.5, np.float32)
-    placed = place_keypoints(hand, window(0.0, 0.0, 1.0))
-    assert not placed[:NUM_BODY_KEYPOINTS].any() and (placed[NUM_BODY_KEYPOINTS:] == 0.5).all()
+    numbers = np.arange(NUM_BODY_KEYPOINTS + NUM_HAND_KEYPOINTS)
+    body, hand = (numbers[keypoint_places(count)] for count in (17, 21))
+    assert list(body) == list(range(17)) and list(hand) == list(range(17, 38))
     with pytest.raises(ValueError, match="5 keypoints"):
-        place_keypoints(hand[:5], window(0.0, 0.0, 1.0))
+        keypoint_places(5)
 
 
 def test_grey_replaces_the_background_only():

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from training.loading.masking import MaskingConfig, draw_mask, num_masked
+from training.loading.masking import MaskingConfig, choose_masks, num_masked
+
+
+def mask_of(foreground, config: MaskingConfig, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Visible and masked patches of one sample, drawn beside another's."""
+    chance = rng.random((2, len(foreground)))
+    visible, masked = choose_masks(np.stack([foreground, foreground[::-1]]), chance, config)
+    return visible[0], masked[0]
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.9, 176), (0.75, 147), (0.5, 98)])
@@ -16,7 +23,7 @@ def test_the_ratio_hides_an_exact_number(ratio, expected):
 def test_counts_do_not_depend_on_the_foreground(focus, people):
     rng = np.random.default_rng(0)
     foreground = rng.permutation(np.arange(196) < people).astype(np.float32)
-    visible, masked = draw_mask(foreground, MaskingConfig(ratio=0.75, focus=focus), rng)
+    visible, masked = mask_of(foreground, MaskingConfig(ratio=0.75, focus=focus), rng)
     assert len(masked) == 147
     assert sorted([*visible, *masked]) == list(range(196))
     assert list(visible) == sorted(visible) and list(masked) == sorted(masked)
@@ -27,7 +34,7 @@ def test_full_focus_hides_all_foreground_first():
     foreground[:30] = 1
     config = MaskingConfig(ratio=0.5, focus=1.0)
     for seed in range(20):
-        _, masked = draw_mask(foreground, config, np.random.default_rng(seed))
+        _, masked = mask_of(foreground, config, np.random.default_rng(seed))
         assert set(range(30)) <= set(masked)
 
 
@@ -37,7 +44,7 @@ def test_full_focus_hides_only_foreground_where_there_is_enough():
     config = MaskingConfig(ratio=0.5, focus=1.0)
     hidden = np.zeros(100)
     for seed in range(400):
-        hidden[draw_mask(foreground, config, np.random.default_rng(seed))[1]] += 1
+        hidden[mask_of(foreground, config, np.random.default_rng(seed))[1]] += 1
     assert hidden[70:].sum() == 0
     assert hidden[:70].min() > 400 * 50 / 70 * 0.8  # each of them about equally often
 
@@ -47,7 +54,7 @@ def test_without_focus_every_patch_is_hidden_equally_often():
     config = MaskingConfig(ratio=0.75)
     hidden = np.zeros(64)
     for seed in range(2000):
-        hidden[draw_mask(foreground, config, np.random.default_rng(seed))[1]] += 1
+        hidden[mask_of(foreground, config, np.random.default_rng(seed))[1]] += 1
     assert np.all(np.abs(hidden / 2000 - 0.75) < 0.05)
 
 
@@ -56,7 +63,7 @@ def test_more_focus_hides_more_foreground():
     shares = []
     for focus in (0.0, 0.2, 0.5, 1.0):
         config = MaskingConfig(ratio=0.5, focus=focus)
-        masks = [draw_mask(foreground, config, np.random.default_rng(s))[1] for s in range(200)]
+        masks = [mask_of(foreground, config, np.random.default_rng(s))[1] for s in range(200)]
         shares.append(np.mean([np.mean(np.isin(np.arange(20), mask)) for mask in masks]))
     assert shares == sorted(shares) and shares[0] < 0.55 and shares[-1] == 1
 
@@ -64,7 +71,7 @@ def test_more_focus_hides_more_foreground():
 def test_the_generator_decides():
     foreground = np.zeros(64, np.float32)
     one, same, other = (
-        draw_mask(foreground, MaskingConfig(), np.random.default_rng(seed))[1] for seed in (1, 1, 2)
+        mask_of(foreground, MaskingConfig(), np.random.default_rng(seed))[1] for seed in (1, 1, 2)
     )
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 

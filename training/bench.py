@@ -171,7 +171,9 @@ def _measure_training(
     torch.manual_seed(0)
     step = _fast_step(Croco(config.model).to(device), config, device)
     pin_memory = device.type == "cuda"
-    loader = PairLoader(shards, config.loader, training_view(config), pin_memory=pin_memory)
+    loader = PairLoader(
+        shards, config.loader, training_view(config), pin_memory=pin_memory, lend=True
+    )
     batches: Iterator[PairBatch] = iter(loader)
     for batch in islice(batches, 3):
         step(batch)
@@ -280,13 +282,13 @@ def _decode_rate(pool: ProcessPoolExecutor, num_jpegs: int, num_workers: int) ->
 def _decode_share(number: int, num_workers: int) -> tuple[float, float]:
     started = time.perf_counter()
     for jpeg in _jpegs[number::num_workers]:
-        decode_jpeg(jpeg, half_size=False)
+        decode_jpeg(jpeg)
     return started, time.perf_counter()
 
 
 def _loading_rate(shards: Sequence[str], config: PretrainConfig, bench: BenchConfig) -> float:
     """Pairs a second of the loader alone, once its processes are at work."""
-    batches = iter(PairLoader(shards, config.loader, training_view(config)))
+    batches = iter(PairLoader(shards, config.loader, training_view(config), lend=True))
     ahead = config.loader.num_workers * config.loader.prefetch_batches
     for _ in islice(batches, ahead + config.loader.num_workers):
         pass

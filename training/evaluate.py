@@ -17,7 +17,7 @@ from torch import Tensor
 
 from shards.format import read_index
 from training.keypoints import find_keypoints
-from training.loading.batches import View
+from training.loading.filling import View
 from training.loading.loader import LoaderConfig, PairLoader
 from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS

@@ -79,6 +79,7 @@ def _train(
         rank=ranks.rank,
         world_size=ranks.world_size,
         pin_memory=ranks.device.type == "cuda",
+        lend=True,
     )
     saved, checkpoint = None, ""
     checkpoints = storage.join(out, "checkpoints")

@@ -9,7 +9,7 @@ from catalog.config import override_from_table, valid_keys
 from training.evaluate import EvaluateConfig
 from training.initialize import InitConfig
 from training.loading.augment import AugmentConfig
-from training.loading.batches import View
+from training.loading.filling import View
 from training.loading.loader import LoaderConfig
 from training.loading.masking import MaskingConfig
 from training.loading.shard_files import ShardFilesConfig

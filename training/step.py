@@ -4,6 +4,7 @@ Every loss is a sum over a sum of weights, and both sums run over all parts of t
 all ranks. So two ranks, or two parts, give the gradients of one batch of their sizes together.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -106,18 +107,17 @@ class Stepper:
 class FiniteCheck:
     """Stops a run at a loss that is not finite, without making a GPU wait.
 
-    On a GPU the answer for a step is asked for after the next one was started, and before any
-    checkpoint is written: weights that such a step spoiled are never kept.
+    On a GPU the answer for a step is read while the next one runs, and before any checkpoint is
+    written: weights that such a step spoiled are never kept.
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[StepSums, int, PairBatch] | None = None
+        self._pending: _Answer | None = None
 
     def add(self, sums: StepSums, step: int, batch: PairBatch) -> None:
         """Check a step, or on a GPU the one before. Raises ValueError naming step and samples."""
-        on_gpu = sums.loss.is_cuda
-        before, self._pending = self._pending, (sums, step, batch)
-        if on_gpu:
+        before, self._pending = self._pending, _Answer(sums, step, batch)
+        if sums.loss.is_cuda:
             _refuse(before)
         else:
             self.flush()
@@ -128,12 +128,31 @@ class FiniteCheck:
         _refuse(pending)
 
 
-def _refuse(pending: tuple[StepSums, int, PairBatch] | None) -> None:
-    if pending is None:
+class _Answer:
+    """A step's loss on its way from the device; reading it waits for that step and no later one."""
+
+    def __init__(self, sums: StepSums, step: int, batch: PairBatch) -> None:
+        self.step, self.pair_ids, self.places = step, batch.pair_ids, batch.places
+        value = sums.loss + 0 * sums.grad_norm
+        self._event = torch.cuda.Event() if value.is_cuda else None
+        self._value = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        self._value.copy_(value, non_blocking=True)
+        if self._event is not None:
+            self._event.record()
+
+    def loss(self) -> float:
+        """The loss; not a number where it or its gradients are not finite."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._value.item()
+
+
+def _refuse(answer: _Answer | None) -> None:
+    if answer is None:
         return
-    sums, step, batch = pending
-    if not torch.isfinite(sums.loss + sums.grad_norm).item():
-        raise ValueError(describe_bad_loss(sums.loss.item(), step, batch.pair_ids, batch.places))
+    loss = answer.loss()
+    if not math.isfinite(loss):
+        raise ValueError(describe_bad_loss(loss, answer.step, answer.pair_ids, answer.places))
 
 
 def describe_bad_loss(

@@ -3,10 +3,11 @@
 The images are treated independently, as in CroCo: another random crop and other colours in each,
 never a flip. A loader process draws everything and cuts the crop; colours and background are
 changed on the training device (`colour.py`), where a whole batch costs next to nothing.
+
+Shapes: B images, G cells along a foreground map's side, L values of a `Look`, S parts along a side.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -47,20 +48,26 @@ class Look(NamedTuple):
     grey: float  # 0..1, of a replaced background
 
 
-def draw_look(config: AugmentConfig, rng: np.random.Generator | None) -> Look:
-    """Draw what happens to one image.
+NUM_DRAWS = 6  # numbers that a look takes
+NUM_LOOK = len(Look._fields)
 
-    Without a generator, as for held-out pairs, nothing is left to chance: central crop, true
-    colours, mid-grey.
+
+def make_looks(config: AugmentConfig, chance_B6: Floats | None, size: int) -> Floats:
+    """Make the looks of `size` images, (size, NUM_LOOK), from numbers in [0, 1).
+
+    Without them, as for held-out pairs, nothing is left to chance: central crop, true colours,
+    mid-grey.
     """
-    if rng is None:
-        margin = (1 - config.crop_share) / 2
-        return Look(margin, margin, config.crop_share, 1.0, 1.0, 1.0, 0.5)
-    left, top, *colours, grey = rng.random(6).tolist()
     room = 1 - config.crop_share
-    jitter = [1 + config.jitter * (2 * share - 1) for share in colours]
-    brightness, contrast, saturation = jitter
-    return Look(left * room, top * room, config.crop_share, brightness, contrast, saturation, grey)
+    looks = np.empty((size, NUM_LOOK))
+    looks[:, 2] = config.crop_share
+    if chance_B6 is None:
+        looks[:, :2], looks[:, 3:6], looks[:, 6] = room / 2, 1.0, 0.5
+    else:
+        looks[:, :2] = chance_B6[:, :2] * room
+        looks[:, 3:6] = 1 + config.jitter * (2 * chance_B6[:, 2:5] - 1)
+        looks[:, 6] = chance_B6[:, 5]
+    return looks
 
 
 def cut_window(image: Bytes, look: Look, image_px: int) -> Bytes:
@@ -76,48 +83,45 @@ def cut_window(image: Bytes, look: Look, image_px: int) -> Bytes:
     return cv2.resize(part, (image_px, image_px), interpolation=how).astype(np.uint8, copy=False)
 
 
-def resample_shares(cells: Floats, look: Look, size: int) -> Floats:
-    """Average a map over each of `size` x `size` parts of the window, weighted by area.
+def resample_shares(cells_BGG: Floats, looks_BL: Floats, size: int) -> Floats:
+    """Average maps over each of `size` x `size` parts of their windows, weighted by area.
 
     Exact, also where the two grids do not align.
     """
-    columns = _overlap_weights(cells.shape[1], look.left, look.side, size)
-    rows = _overlap_weights(cells.shape[0], look.top, look.side, size)
-    return np.asarray(rows @ cells @ columns.T, np.float32)
+    num_cells = cells_BGG.shape[1]
+    columns_BSG = _overlap_weights(num_cells, looks_BL[:, 0], looks_BL[:, 2], size)
+    rows_BSG = _overlap_weights(num_cells, looks_BL[:, 1], looks_BL[:, 2], size)
+    return np.asarray(rows_BSG @ cells_BGG @ columns_BSG.transpose(0, 2, 1), np.float32)
 
 
-def place_keypoints(keypoints: Floats, look: Look) -> Floats:
-    """Return a body's or hand's keypoints in their places among all, (NUM_KEYPOINTS, 3) float32.
-
-    `keypoints` are x and y as shares of the image's side, and confidence; the result's x and y are
-    shares of the window's side. Confidence is 0 where a keypoint was not seen or lies outside the
-    window. Raises ValueError for another number of keypoints.
+def keypoint_places(count: int) -> slice:
+    """Where a body's or a hand's keypoints have their places among all. Raises ValueError for
+    another number of them.
     """
-    placed = np.zeros((NUM_KEYPOINTS, 3), np.float32)
-    if len(keypoints) not in (0, NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS):
-        raise ValueError(f"{len(keypoints)} keypoints, expected those of a body or of a hand")
-    first = NUM_BODY_KEYPOINTS if len(keypoints) == NUM_HAND_KEYPOINTS else 0
-    moved = np.array(keypoints, np.float32).reshape(-1, 3)
-    moved[:, :2] = (moved[:, :2] - (look.left, look.top)) / look.side
-    moved[((moved[:, :2] < 0) | (moved[:, :2] >= 1)).any(axis=1)] = 0
-    placed[first : first + len(moved)] = np.where(moved[:, 2:] > 0, moved, 0)
-    return placed
+    if count == NUM_HAND_KEYPOINTS:
+        return slice(NUM_BODY_KEYPOINTS, NUM_KEYPOINTS)
+    if count in (0, NUM_BODY_KEYPOINTS):
+        return slice(0, count)
+    raise ValueError(f"{count} keypoints, expected those of a body or of a hand")
 
 
-def _overlap_weights(num_cells: int, start: float, side: float, size: int) -> Floats:
-    """Weights (size, cells) of the cells in the means over `size` equal parts of a window."""
-    edges = (start + side * _fractions(size)) * num_cells
-    cell = _cells(num_cells)
-    low, high = edges[:-1, None], edges[1:, None]
-    overlap = np.minimum(high, cell + 1) - np.maximum(low, cell)
-    return np.maximum(overlap, 0, dtype=np.float32) / (high - low).astype(np.float32)
+def move_keypoints(keypoints_BK3: Floats, looks_BL: Floats) -> Floats:
+    """Turn shares of the images' sides into shares of their windows' sides: x, y, confidence.
+
+    Confidence becomes 0 where a keypoint was not seen or lies outside the window, and x and y, too.
+    """
+    moved_BK3 = keypoints_BK3.copy()
+    moved_BK3[:, :, :2] -= looks_BL[:, None, :2]
+    moved_BK3[:, :, :2] /= looks_BL[:, None, 2:3]
+    places_BK2 = moved_BK3[:, :, :2]
+    inside_BK = ((places_BK2 >= 0) & (places_BK2 < 1)).all(axis=2) & (moved_BK3[:, :, 2] > 0)
+    return np.where(inside_BK[:, :, None], moved_BK3, 0)
 
 
-@lru_cache
-def _fractions(size: int) -> Floats:
-    return np.arange(size + 1) / size
-
-
-@lru_cache
-def _cells(num_cells: int) -> Floats:
-    return np.arange(num_cells, dtype=np.float64)
+def _overlap_weights(num_cells: int, start_B: Floats, side_B: Floats, size: int) -> Floats:
+    """Weights (B, size, cells) of the cells in the means over `size` equal parts of a window."""
+    edges = (start_B[:, None] + side_B[:, None] * np.arange(size + 1) / size) * num_cells
+    cell = np.arange(num_cells)
+    low, high = edges[:, :-1, None], edges[:, 1:, None]
+    overlap = (np.minimum(high, cell + 1) - np.maximum(low, cell)).clip(min=0)
+    return (overlap / (high - low)).astype(np.float32)

@@ -1,61 +1,32 @@
-"""Make the batch of a given epoch and number: read, decode, augment, mask, stack.
+"""Make the batch of a given epoch and number: find its samples, read, decode, fill its arrays.
 
 What a batch holds follows from the sets' indexes, the seed and the epoch (`order.py`), and what
-chance does to a sample from (seed, epoch, slot, pair_id). So any process can make any batch.
-
-Shapes: B samples, H = W = image_px, N patches, V visible and M masked ones.
+chance does to a sample from (seed, epoch, slot). So any process can make any batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from catalog import storage
-from catalog.ids import content_id, seed_of
-from shards.format import FOREGROUND_GRID, read_index
-from training.keypoints import NUM_KEYPOINTS
-from training.loading.augment import (
-    AugmentConfig,
-    Look,
-    cut_window,
-    draw_look,
-    place_keypoints,
-    resample_shares,
-)
-from training.loading.masking import MaskingConfig, draw_mask, num_masked
+from catalog.ids import content_id
+from shards.format import read_index
+from training.loading.arrays import SharedArrays, allocate, as_arrays
+from training.loading.filling import Filler, View
+from training.loading.masking import num_masked
 from training.loading.mixture import Shares
 from training.loading.order import Slots, epoch_order, make_mixture
-from training.loading.pair_batch import PairBatch
 from training.loading.prefetch import Prefetcher
-from training.loading.reader import Pair, ShardCache, decode_pair
-from training.loading.roles import Roles, is_swapped
+from training.loading.reader import ShardCache, parse_pair
+from training.loading.roles import Roles
 from training.loading.shard_files import ShardFiles, ShardFilesConfig
 
 MAX_SUBSTITUTES = 4  # batches tried until one has a readable sample
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """How samples become arrays; held-out ones owe nothing to chance but a fixed mask."""
-
-    image_px: int
-    patch_px: int
-    augment: AugmentConfig
-    masking: MaskingConfig
-    seed: int
-    held_out: bool = False
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of the image."""
-        return self.image_px // self.patch_px
+Place = tuple[int, int, int]  # epoch, batch of it, and how many batches were asked for before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +42,20 @@ class Reading:
     roles: Roles  # which image is masked
 
 
-class BatchMaker(Dataset[PairBatch]):
-    """The batches of one rank, by (epoch, number); a copy lives in every loader process."""
+@dataclass(kw_only=True)
+class BatchNotes:
+    """What is known of a batch's samples besides its arrays; one of each for every row."""
+
+    metas: list[dict[str, Any]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    swapped: list[bool] = field(default_factory=list)
+    damaged: dict[tuple[int, ...], str] = field(default_factory=dict)  # slot -> what was wrong
+
+
+class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
+    """The batches of one rank, by `Place`; a copy lives in every loader process."""
+
+    shared: SharedArrays | None = None  # where loader processes put their arrays
 
     def __init__(
         self, urls: Sequence[str], view: View, reading: Reading, files: ShardFilesConfig
@@ -82,8 +65,16 @@ class BatchMaker(Dataset[PairBatch]):
             raise ValueError("no shard set given: name at least one folder with an index.json")
         indexes = [read_index(url) for url in urls]
         shards = [index.of_split(reading.split) for index in indexes]
-        crops_px = [index.crop_px * view.augment.crop_share for index in indexes]
-        self._half_size = [crop_px >= 2 * view.image_px for crop_px in crops_px]
+        # Side of the stored images, and of the decoded ones where half of it is enough.
+        self._sizes: list[tuple[int, int | None]] = [
+            (
+                index.crop_px,
+                index.crop_px // 2
+                if index.crop_px * view.augment.crop_share >= 2 * view.image_px
+                else None,
+            )
+            for index in indexes
+        ]
         self._shards = [
             [(storage.join(url, shard.name), shard) for shard in of_set]
             for url, of_set in zip(urls, shards, strict=True)
@@ -110,116 +101,67 @@ class BatchMaker(Dataset[PairBatch]):
         full, rest = divmod(self.mixture.num_slots, per_step)
         return full + bool(rest and self._view.held_out)
 
-    def __getitem__(self, place: tuple[int, int]) -> PairBatch:
-        """Make a batch.
+    def allocate(self) -> dict[str, Tensor]:
+        """Return the empty arrays of a batch."""
+        view = self._view
+        hidden = num_masked(view.num_patches, view.masking.ratio)
+        return allocate(self._reading.batch_size, view.image_px, view.num_patches, hidden)
+
+    def __getitem__(self, place: Place) -> tuple[BatchNotes, dict[str, Tensor] | int]:
+        """Make a batch; return what is known of it, and its arrays or the number of the shared ones
+        that it fills.
 
         Raises ValueError when neither it nor the next few have a readable sample.
         """
-        epoch, number = place
+        epoch, number, turn = place
+        held: dict[str, Tensor] | int
+        if self.shared is None:
+            tensors = held = self.allocate()
+        else:
+            held = turn % len(self.shared)
+            tensors = self.shared.tensors(held)
         damaged: dict[tuple[int, ...], str] = {}
         for ahead in range(MAX_SUBSTITUTES):  # every rank must have a batch for every step
-            batch = self._make(epoch, (number + ahead) % self.num_batches)
-            damaged |= batch.damaged
-            if batch.metas or self._view.held_out:
-                batch.damaged = damaged
-                return batch
+            notes = self._fill(tensors, epoch, (number + ahead) % self.num_batches)
+            notes.damaged = damaged = damaged | notes.damaged
+            if notes.metas or self._view.held_out:
+                return notes, held
         raise ValueError(
             f"no readable sample in {MAX_SUBSTITUTES} batches; the last: "
             f"{list(damaged.values())[-1]}"
         )
 
-    def _make(self, epoch: int, number: int) -> PairBatch:
+    def _fill(self, tensors: dict[str, Tensor], epoch: int, number: int) -> BatchNotes:
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.mixture, self._view.seed, epoch))
         size = self._reading.batch_size
         first = (number * self._reading.world_size + self._reading.rank) * size
-        slots = range(first, min(first + size, self.mixture.num_slots))
+        slots = self._order[1][first : first + size].tolist()
         self._prefetcher.look_ahead(epoch, self._order[1], first)
-        arrays = _allocate(len(slots), self._view)
-        metas: list[dict[str, Any]] = []
-        places, swapped = [], []
-        damaged: dict[tuple[int, ...], str] = {}
-        for slot in slots:
-            of_set, shard, position = self._order[1][slot].tolist()
+        filler = Filler(
+            as_arrays(tensors), self._view, self._reading.roles, epoch, first, len(slots)
+        )
+        notes = BatchNotes()
+        for i, (of_set, shard, position) in enumerate(slots):
             url, entry = self._shards[of_set][shard]
             name = f"{url} sample {position}"
             try:
                 key, files = self._cache.get(url, entry).read(position)
-                pair = decode_pair(key, files, self._half_size[of_set])
-                row = {field: array[len(metas)] for field, array in arrays.items()}
-                swap = self._give_roles(pair, epoch, slot)
-                fill_row(row, pair, self._view, epoch, slot)
+                pair = parse_pair(key, files)
+                swapped = filler.add(pair, i, *self._sizes[of_set])
             except (ValueError, OSError) as error:
-                damaged[(of_set, shard, position)] = f"{name}: {error}"
+                notes.damaged[(of_set, shard, position)] = f"{name}: {error}"
                 continue
-            metas.append(pair.meta)
-            places.append(name)
-            swapped.append(swap)
-        num_good = len(metas)
-        rows = list(range(num_good))
-        if num_good and not self._view.held_out:
-            rows = [row % num_good for row in range(size)]
-        if len(rows) < len(slots) or num_good < len(slots):
-            arrays = {field: array[rows] for field, array in arrays.items()}
-        return PairBatch(
-            **{field: torch.from_numpy(array) for field, array in arrays.items()},
-            background=self._view.augment.background,
-            metas=[metas[row] for row in rows],
-            places=[places[row] for row in rows],
-            swapped=[swapped[row] for row in rows],
-            damaged=damaged,
-        )
-
-    def _give_roles(self, pair: Pair, epoch: int, slot: int) -> bool:
-        """Put the image first that is to be masked; tell whether that swapped the two."""
-        roles, view = self._reading.roles, self._view
-        if roles == "random" and view.held_out:
-            return False
-        swapped = is_swapped(pair.meta, roles, view.seed, epoch, slot)
-        if swapped:
-            pair.images.reverse()
-            pair.foregrounds.reverse()
-            pair.keypoints.reverse()
-        return swapped
-
-
-def fill_row(row: dict[str, Array], pair: Pair, view: View, epoch: int, slot: int) -> None:
-    """Draw, cut and mask a pair into one row of a batch's arrays.
-
-    Raises ValueError for keypoints that are neither a body's nor a hand's.
-    """
-    pair_id = pair.meta["pair_id"]
-    key = ["held out", view.seed] if view.held_out else ["training", view.seed, epoch, slot]
-    rng = np.random.default_rng(seed_of(*key, pair_id))
-    chance = None if view.held_out else rng
-    for source, side in enumerate("ab"):
-        look = draw_look(view.augment, chance)
-        row[f"images_{side}"][...] = cut_window(pair.images[source], look, view.image_px)
-        row[f"looks_{side}"][...] = look
-        row[f"cells_{side}"][...] = pair.foregrounds[source]
-        row[f"keypoints_{side}"][...] = place_keypoints(pair.keypoints[source], look)
-        if side == "a":
-            shares = resample_shares(pair.foregrounds[source] / np.float32(255), look, view.grid)
-            row["foreground"][...] = shares.ravel()
-    row["visible"][...], row["masked"][...] = draw_mask(row["foreground"], view.masking, rng)
-
-
-def _allocate(size: int, view: View) -> dict[str, Array]:
-    """The arrays of a batch, by the names of `PairBatch`, to be filled row by row."""
-    num_patches = view.grid**2
-    num_hidden = num_masked(num_patches, view.masking.ratio)
-    of_image: dict[str, tuple[tuple[int, ...], type]] = {
-        "images": ((view.image_px, view.image_px, 3), np.uint8),
-        "looks": ((len(Look._fields),), np.float32),
-        "cells": ((FOREGROUND_GRID, FOREGROUND_GRID), np.uint8),
-        "keypoints": ((NUM_KEYPOINTS, 3), np.float32),
-    }
-    arrays: dict[str, Array] = {
-        f"{name}_{side}": np.empty((size, *shape), dtype)
-        for name, (shape, dtype) in of_image.items()
-        for side in "ab"
-    }
-    arrays["foreground"] = np.empty((size, num_patches), np.float32)
-    arrays["visible"] = np.empty((size, num_patches - num_hidden), np.int64)
-    arrays["masked"] = np.empty((size, num_hidden), np.int64)
-    return arrays
+            notes.metas.append(pair.meta)
+            notes.places.append(name)
+            notes.swapped.append(swapped)
+        num_good = len(notes.metas)
+        if not num_good:
+            return notes
+        wanted = num_good if self._view.held_out else size
+        filler.finish(wanted)
+        again = [row % num_good for row in range(num_good, wanted)]
+        notes.metas += [notes.metas[row] for row in again]
+        notes.places += [notes.places[row] for row in again]
+        notes.swapped += [notes.swapped[row] for row in again]
+        return notes

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from training.loading.batches import BatchMaker, Reading, View
+from training.loading.arrays import SharedArrays
+from training.loading.batches import BatchMaker, BatchNotes, Place, Reading
+from training.loading.filling import View
 from training.loading.mixture import Shares
 from training.loading.pair_batch import PairBatch
 from training.loading.roles import Roles
 from training.loading.shard_files import ShardFilesConfig
+
+HELD = 3  # batches that the user of a loader may hold, or a GPU still copies from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +54,11 @@ class PairLoader:
         rank: int = 0,
         world_size: int = 1,
         pin_memory: bool = False,
+        lend: bool = False,
     ) -> None:
         """Read the sets' indexes.
+
+        With `lend` batches are not copied: one may be used until the next but one is asked for.
 
         Raises ValueError for no set, a damaged one, shares that cannot be had, or fewer pairs than
         one batch.
@@ -66,7 +74,7 @@ class PairLoader:
             roles=config.roles,
         )
         self._maker = BatchMaker(urls, view, reading, config)
-        self._config = config
+        self._config, self._view, self._lend = config, view, lend
         self._urls, self._pin_memory, self._world_size = list(urls), pin_memory, world_size
         self.epoch, self.batch = 0, 0  # of the batch that comes next
         self.damaged: dict[tuple[int, ...], str] = {}  # set, shard, position -> what was wrong
@@ -107,22 +115,50 @@ class PairLoader:
         workers = self._config.num_workers
         # The clients of object stores do not survive a fork.
         start = "spawn" if workers and any("://" in url for url in self._urls) else None
-        batches = DataLoader(
+        shared = self._share_arrays() if workers else None
+        self._maker.shared = shared
+        made = DataLoader(
             self._maker,
             batch_size=None,
+            collate_fn=_as_it_is,
             sampler=_places(self.epoch, self.batch, self.num_batches),
             num_workers=workers,
             prefetch_factor=self._config.prefetch_batches if workers else None,
             multiprocessing_context=start,
-            pin_memory=self._pin_memory,
         )
-        for batch in batches:
-            self.batch += 1
-            if self.batch == self.num_batches:
-                self.epoch, self.batch = self.epoch + 1, 0
-            self.damaged.update(batch.damaged)
-            self._check_damaged()
-            yield batch
+        try:
+            for notes, held in made:
+                self.batch += 1
+                if self.batch == self.num_batches:
+                    self.epoch, self.batch = self.epoch + 1, 0
+                self.damaged.update(notes.damaged)
+                self._check_damaged()
+                tensors = held if shared is None else shared.tensors(held)
+                yield self._make_batch(notes, tensors, is_shared=shared is not None)
+        finally:
+            if shared is not None:
+                shared.close()
+
+    def _share_arrays(self) -> SharedArrays:
+        """As many sets as are prepared ahead, and those that the user of this loader holds."""
+        count = self._config.num_workers * self._config.prefetch_batches + HELD
+        return SharedArrays([self._maker.allocate() for _ in range(count)], self._pin_memory)
+
+    def _make_batch(
+        self, notes: BatchNotes, tensors: dict[str, Tensor], is_shared: bool
+    ) -> PairBatch:
+        size = len(notes.metas)
+        if is_shared and not self._lend:
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        arrays: dict[str, Any] = {name: tensor[:size] for name, tensor in tensors.items()}
+        return PairBatch(
+            **arrays,
+            background=self._view.augment.background,
+            metas=notes.metas,
+            places=notes.places,
+            swapped=notes.swapped,
+            damaged=notes.damaged,
+        )
 
     def _check_damaged(self) -> None:
         num_read = self.num_pairs / self._world_size
@@ -134,7 +170,14 @@ class PairLoader:
             )
 
 
-def _places(epoch: int, batch: int, num_batches: int) -> Iterator[tuple[int, int]]:
+def _places(epoch: int, batch: int, num_batches: int) -> Iterator[Place]:
+    turn = 0
     while True:
-        yield from ((epoch, number) for number in range(batch, num_batches))
+        for number in range(batch, num_batches):
+            yield epoch, number, turn
+            turn += 1
         epoch, batch = epoch + 1, 0
+
+
+def _as_it_is(made: Any) -> Any:
+    return made

@@ -2,6 +2,8 @@
 
 Uniform as in CroCo, or leaning towards the person ("human-focused"): the number stays the same, the
 choice prefers foreground.
+
+Shapes: B samples, N patches of an image.
 """
 
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +37,16 @@ def num_masked(num_patches: int, ratio: float) -> int:
     return count
 
 
-def draw_mask(
-    foreground_N: npt.NDArray[np.floating[Any]], config: MaskingConfig, rng: np.random.Generator
+def choose_masks(
+    foreground_BN: Floats, chance_BN: Floats, config: MaskingConfig
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the sorted indices of the visible and of the masked patches; together they are all N.
 
-    Every patch draws a number in [0, 1), foreground adds `focus`, and the highest are hidden. So
+    Every patch has a number in [0, 1), foreground adds `focus`, and the highest are hidden. So
     with a focus of 1 and more foreground than places, a random part of the foreground is hidden;
     with less, all of it and some background.
     """
-    count = num_masked(len(foreground_N), config.ratio)
-    rank_N = rng.random(len(foreground_N))
-    rank_N += config.focus * (foreground_N >= config.foreground_share)
-    order_N = np.argsort(rank_N)
-    return np.sort(order_N[:-count]), np.sort(order_N[-count:])
+    count = num_masked(foreground_BN.shape[1], config.ratio)
+    rank_BN = chance_BN + config.focus * (foreground_BN >= config.foreground_share)
+    order_BN = np.argsort(rank_BN, axis=1)
+    return np.sort(order_BN[:, :-count], axis=1), np.sort(order_BN[:, -count:], axis=1)

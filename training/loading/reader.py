@@ -1,4 +1,4 @@
-"""Read single samples of a shard by position, and decode them."""
+"""Read single samples of a shard by position, and take them apart."""
 
 import json
 import os
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from webdataset.tariterators import base_plus_ext
 
 from shards.format import EXTENSIONS, ShardEntry, decode_foreground
@@ -24,12 +24,12 @@ Extents = dict[str, tuple[int, int]]  # extension -> offset and length of its by
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A decoded sample."""
+    """A sample, its images still encoded."""
 
-    meta: dict[str, Any]  # the sample's JSON, less the foregrounds
-    images: list[npt.NDArray[np.uint8]]  # a and b, (H, W, 3) RGB
+    meta: dict[str, Any]  # the sample's JSON, less foregrounds and keypoints
+    jpegs: list[bytes]  # a and b
     foregrounds: list[npt.NDArray[np.uint8]]  # share 0..255 of each cell that is the person
-    keypoints: list[npt.NDArray[np.float32]]  # (K, 3): x, y as shares of the side; confidence
+    keypoints_px: list[npt.NDArray[np.float32]]  # (K, 3): x, y in the stored image; confidence
 
 
 class Shard:
@@ -98,43 +98,39 @@ class ShardCache:
         return self._open[url]
 
 
-def decode_pair(key: str, files: dict[str, bytes], half_size: bool) -> Pair:
-    """Decode a sample; `half_size` decodes its JPEGs at half their side, which is much cheaper.
-
-    Raises ValueError, naming the sample, when a part is damaged.
-    """
+def parse_pair(key: str, files: dict[str, bytes]) -> Pair:
+    """Take a sample's files apart. Raises ValueError, naming the sample, when one is damaged."""
     try:
         meta = json.loads(files["json"])
         if meta["kind"] not in KINDS:
             raise ValueError(f"unknown kind {meta['kind']!r}")
         if not {"pair_id", "identity_id", "dataset"} <= meta.keys():
             raise ValueError("its JSON lacks pair_id, identity_id or dataset")
-        images = [decode_jpeg(files[f"{side}.jpg"], half_size) for side in "ab"]
-        foregrounds = [decode_foreground(meta[side].pop("foreground")) for side in "ab"]
-        side_px = images[0].shape[0] * (2 if half_size else 1)
-        keypoints = [_keypoints(meta[side].get("keypoints_px", []), side_px) for side in "ab"]
-        return Pair(meta=meta, images=images, foregrounds=foregrounds, keypoints=keypoints)
+        return Pair(
+            meta=meta,
+            jpegs=[files["a.jpg"], files["b.jpg"]],
+            foregrounds=[decode_foreground(meta[side].pop("foreground")) for side in "ab"],
+            keypoints_px=[
+                np.array(meta[side].pop("keypoints_px", []), np.float32).reshape(-1, 3)
+                for side in "ab"
+            ],
+        )
     except KeyError as error:
         raise ValueError(f"{key}: its JSON has no {error}") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}: {error}") from None
 
 
-def _keypoints(rows: list[list[float]], side_px: int) -> npt.NDArray[np.float32]:
-    scale = np.array([side_px, side_px, 1], np.float32)
-    return np.array(rows, np.float32).reshape(-1, 3) / scale
+def decode_jpeg(data: bytes, scaled_px: int | None = None) -> npt.NDArray[np.uint8]:
+    """Decode a square JPEG to RGB; with `scaled_px`, half its side, at that size: much cheaper.
 
-
-def decode_jpeg(data: bytes, half_size: bool) -> npt.NDArray[np.uint8]:
-    """Decode a square JPEG to RGB. Raises ValueError when it is damaged."""
-    if not data.rstrip(b"\0").endswith(
-        b"\xff\xd9"
-    ):  # the decoder fills what is missing with grey, silently
-        raise ValueError("a JPEG is cut off")
-    flag = cv2.IMREAD_REDUCED_COLOR_2 if half_size else cv2.IMREAD_COLOR_RGB
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    if image is None or image.shape[0] != image.shape[1]:
-        raise ValueError("an image is no JPEG, or not square")
-    if half_size:  # the only one of the two that comes as BGR
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    Raises ValueError when it is damaged, cut off or not square.
+    """
+    smallest = scaled_px or 0
+    try:
+        image = simplejpeg.decode_jpeg(data, min_height=smallest, min_width=smallest)
+    except ValueError as error:
+        raise ValueError(f"an image is no whole JPEG ({error})") from None
+    if image.shape[0] != image.shape[1]:
+        raise ValueError(f"an image is not square: {image.shape[1]} x {image.shape[0]} px")
     return np.asarray(image, np.uint8)

@@ -6,18 +6,17 @@ asks; by chance, as MIMIC does, each image serves in both roles.
 
 from typing import Any, Literal
 
-from catalog.ids import seed_of
-
 Roles = Literal["as_mined", "random", "later_first"]
 
 
-def is_swapped(meta: dict[str, Any], roles: Roles, *chance: int | str) -> bool:
-    """Tell whether the two images of a pair change roles; `chance` is what a random draw hangs on.
+def is_swapped(meta: dict[str, Any], roles: Roles, chance: float) -> bool:
+    """Tell whether the two images of a pair change roles; `chance`, in [0, 1), decides a random
+    draw.
 
     Pairs of one instant stay as mined under `later_first`: their clocks differ by errors alone.
     """
     if roles == "random":
-        return seed_of("roles", *chance, meta["pair_id"]) % 2 == 1
+        return chance >= 0.5
     if roles == "as_mined" or meta["kind"] == "cross_view":
         return False
     times_s = [meta[side].get("time_s") for side in "ab"]
