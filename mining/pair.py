@@ -12,8 +12,9 @@ from catalog.scores import expression_of
 from mining.config import MiningConfig
 from mining.geometry.cameras import Camera
 from mining.identity.identify import Person, identify
+from mining.identity.joints import joints_at
 from mining.pairing.candidates import Candidate, choose_candidates
-from mining.pairing.crop_facts import crop_facts, joints_at, others_at
+from mining.pairing.crop_facts import crop_facts, others_at
 from mining.pairing.redundancy import RepeatedPairs, find_looks, find_near_duplicates
 from mining.pairing.score import CropFacts, ScoreConfig, pair_terms, reject_reason
 from mining.stage import Outcome, Tally, WorkUnit

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mining.geometry.cameras import triangulate
-from mining.identity.associate import associate, triangulate_identity
+from mining.identity.associate import associate
 from mining.identity.fits import AssociateConfig, Fits, Track
+from mining.identity.joints import triangulate_identity
 from tests.skeletons import film, ring_of_cameras, turned, walk
 
 CONFIG = AssociateConfig()

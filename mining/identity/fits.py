@@ -40,6 +40,7 @@ class AssociateConfig:
         0.14  # footage of Pose2Sim: 0.02 to 0.11 for the same person, 0.16 and more for others
     )
     error_quantile: float = 0.75  # of a track's errors over time: a share of one quarter may be bad
+    max_view_error: float = 0.1  # a view further from a joint is left out, if three others agree
     max_joint_error: float = 0.2  # a single triangulated joint beyond it is dropped
     min_body_radius_m: float = (
         0.1  # root mean square distance of joints from their mean: a crouching child ...
@@ -51,6 +52,7 @@ class AssociateConfig:
     max_times_scored: int = 30  # evenly spread; bounds the cost of long tracks
     change_cost: float = 1.0  # of a track's changing person, in times at which it errs by the gate
     max_own_error: float = 0.2  # a detection that is further from its own identity is dropped
+    max_misplaced_share: float = 0.3  # of a body's joints; with more, its keypoints are not its own
 
     def radii_m(self, part: Part) -> tuple[float, float]:
         """The least and the largest radius of what a part can be."""

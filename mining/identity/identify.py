@@ -16,10 +16,11 @@ import numpy as np
 from catalog.ids import content_id
 from catalog.parts import Row
 from mining.geometry.cameras import Camera
-from mining.identity.associate import Identity, triangulate_identity
+from mining.identity.body_place import misplaced
 from mining.identity.cutting import tell_apart
 from mining.identity.fits import AssociateConfig, Track
-from mining.identity.hand_place import elsewhere
+from mining.identity.hand_place import HandPlaces
+from mining.identity.joints import Identity, triangulate_identity
 from mining.identity.only_person import join_the_only_person
 from mining.identity.track import TrackConfig, link_tracks
 from mining.sources.base import NUM_KEYPOINTS, Part
@@ -59,6 +60,7 @@ class _Group:
     source: str
     tracks: dict[Part, list[list[int]]]
     hands: dict[Part, list[list[int]]] = field(default_factory=dict)  # as tracked with the body
+    body: Identity | None = None  # the body's joints
 
 
 def identify(
@@ -127,32 +129,45 @@ def identify(
         for joined in told.identities:
             source = "geometry" if len(joined) > 1 else "single_view"
             groups.append(_Group(source, {part: [pieces[number] for number in sorted(joined)]}))
+    for group in groups:
+        bodies_here = group.tracks.get("body", [])
+        if not bodies_here:
+            continue
+        group.body = geometry_of(bodies_here)
+        wrong = misplaced(
+            [i for members in bodies_here for i in members], detections, group.body, cameras,
+            places, config, max_sync_error_s,
+        )  # fmt: skip
+        if wrong:
+            rejects |= wrong
+            kept = [[i for i in members if i not in wrong] for members in bodies_here]
+            group.tracks["body"] = [members for members in kept if members]
+            group.body = geometry_of(group.tracks["body"]) if group.tracks["body"] else None
     _give_hands(detections, body_of, groups, rejects)
 
     people, rows = [], []
     track_of: dict[int, str] = {}
+    everybody = [group.body for group in groups if group.body is not None]
+    hand_places = HandPlaces(detections, everybody, cameras, places, max_sync_error_s)
     for group in groups:
         ids = {
             members[0]: content_id("track", detections[members[0]]["detection_id"])
             for members in _all(group.tracks)
         }
         identity_id = content_id("identity", capture_id, sorted(ids.values()))
-        body: Identity | None = None
         for part in NUM_KEYPOINTS:
             tracks = group.tracks.get(part, [])
             hands_there = group.hands.get(part, [])
-            if body is not None:
-                wrong = elsewhere(
-                    part, [i for members in hands_there for i in members],
-                    detections, body, cameras, places, max_sync_error_s,
-                )  # fmt: skip
+            if group.body is not None:
+                wrong = hand_places.elsewhere(
+                    part, [i for members in hands_there for i in members], group.body
+                )
                 rejects |= wrong
                 hands_there = [[i for i in members if i not in wrong] for members in hands_there]
             seen = [members for members in [*tracks, *hands_there] if members]
             if not seen:
                 continue
-            geometry = geometry_of(seen)
-            body = geometry if part == "body" else body
+            geometry = geometry_of(seen) if part != "body" or group.body is None else group.body
             indices = tuple(sorted(i for members in seen for i in members))
             people.append(
                 Person(identity_id=identity_id, part=part, detections=indices, geometry=geometry)

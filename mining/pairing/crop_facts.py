@@ -11,8 +11,8 @@ from catalog.parts import Row
 from mining.geometry.cameras import Camera
 from mining.geometry.covisibility import seen_surface
 from mining.geometry.view_angle import directions_from_within, directions_to
-from mining.identity.associate import Identity
 from mining.identity.identify import keypoints_of
+from mining.identity.joints import Identity, joints_near
 from mining.pairing.score import CropFacts
 
 Array = NDArray[np.float64]
@@ -54,33 +54,6 @@ def crop_facts(
         )
         for i, row in enumerate(crops)
     ]  # fmt: skip
-
-
-def joints_at(geometry: Identity, times_s: Array, max_sync_error_s: float) -> Array:
-    """The joints of an identity at times (N,) of its own crops: (N, K, 3) in world coordinates, NaN
-    where the identity has no instant there.
-    """
-    last = np.searchsorted(geometry.times_s, times_s + 1e-9, side="right") - 1
-    return _joints(geometry, np.maximum(last, 0), times_s, max_sync_error_s)
-
-
-def joints_near(geometry: Identity, times_s: Array, max_sync_error_s: float) -> Array:
-    """As `joints_at` for times of somebody else's crops, which may come before or after an instant
-    of this identity.
-    """
-    after = np.clip(np.searchsorted(geometry.times_s, times_s), 1, len(geometry.times_s) - 1)
-    before = np.maximum(after - 1, 0)
-    after = np.minimum(before + 1, len(geometry.times_s) - 1)
-    waits_s, late_s = geometry.times_s[after] - times_s, times_s - geometry.times_s[before]
-    nearest = np.where(np.abs(late_s) <= np.abs(waits_s), before, after)
-    return _joints(geometry, nearest, times_s, max_sync_error_s)
-
-
-def _joints(
-    geometry: Identity, places: NDArray[np.int64], times_s: Array, max_sync_error_s: float
-) -> Array:
-    here = np.abs(times_s - geometry.times_s[places]) <= max_sync_error_s + 1e-9
-    return np.where(here[:, None, None], geometry.joints_world[places], np.nan)
 
 
 def others_at(
