@@ -13,6 +13,7 @@ from mining.config import MiningConfig
 from mining.geometry.cameras import Camera
 from mining.identity.identify import Person, identify
 from mining.identity.joints import joints_at
+from mining.identity.present import Present
 from mining.pairing.candidates import Candidate, choose_candidates
 from mining.pairing.crop_facts import crop_facts, others_at
 from mining.pairing.redundancy import RepeatedPairs, find_looks, find_near_duplicates
@@ -72,7 +73,7 @@ def pair_capture(unit: WorkUnit, detections: Sequence[Row], config: MiningConfig
         people_tally.reject(detection_id, reason, detail, detection_id=detection_id)
     people_tally.keep(sum(len(person.detections) for person in found.people))
     outcome.rows["tracks"] += found.track_rows
-    bodies = [person.geometry for person in found.people if person.part == "body"]
+    bodies = Present([person.geometry for person in found.people if person.part == "body"])
     for person in found.people:
         crops = _crop_rows(person, detections, found.track_of, rows, config, crop_tally)
         outcome.rows["crops"] += crops

@@ -230,3 +230,35 @@ def test_edges():
     assert people_of([unseen], ring_of_cameras(1))[0].tolist() == [0]
     other = Track(view=1, times_s=TIMES_S, keypoints_px=unseen.keypoints_px)
     assert people_of([unseen, other], ring_of_cameras(2))[0].tolist() == [0, 1]
+
+
+def one_walker(num_views, wrong_views):
+    """A walker whose right wrist some views take for a place half a metre away, always the same in
+    space; the joints found and the true ones.
+    """
+    cameras = ring_of_cameras(num_views)
+    tracks, _ = film(crowd()[:1], cameras, TIMES_S, np.random.default_rng(0), noise_px=2.0)
+    truth = crowd()[0]
+    tracks = sorted(tracks, key=lambda track: track.view)
+    elsewhere = truth[:, 10] + (0.0, 0.0, 0.6)
+    for view in wrong_views:
+        at = np.searchsorted(TIMES_S, tracks[view].times_s - 1e-9)
+        tracks[view].keypoints_px[:, 10, :2] = cameras[view].project(elsewhere[at])
+    found = triangulate_identity(tracks, range(num_views), cameras, CONFIG, max_sync_error_s=SYNC_S)
+    return found, truth
+
+
+def test_a_joint_is_where_most_views_see_it():
+    found, truth = one_walker(5, [1])
+    known = np.isfinite(found.joints_world[:, 10, 0])
+    assert known.mean() >= 0.9  # views lose keypoints, and then too few may be left
+    errors_m = np.linalg.norm(found.joints_world[:, 10] - truth[:, 10], axis=1)[known]
+    assert errors_m.max() < 0.05
+
+
+@pytest.mark.parametrize(("num_views", "wrong_views"), [(2, [1]), (3, [1]), (4, [1, 2])])
+def test_a_joint_is_disputed_where_too_few_views_agree(num_views, wrong_views):
+    found, _ = one_walker(num_views, wrong_views)
+    assert found.disputed[:, 10].mean() >= 0.8  # lost by a view, it is not
+    assert np.isnan(found.joints_world[found.disputed]).all()
+    assert np.isfinite(found.joints_world[:, 5]).mean() > 0.9

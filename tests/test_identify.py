@@ -6,7 +6,7 @@ import pytest
 from mining.identity.fits import AssociateConfig
 from mining.identity.identify import identify
 from mining.identity.track import TrackConfig
-from tests.crowds import film_crowd, judge
+from tests.crowds import FLIPPED, film_crowd, judge
 from tests.skeletons import detect, ring_of_cameras, walk
 
 TIMES_S = np.arange(0, 1.5, 0.1)
@@ -47,9 +47,10 @@ def hand_at(place_m, seed=0):
 
 
 def scene(num_views=2, **hand):
-    """A walker with a left hand in every view, rows sorted by time."""
+    """A walker with a left hand, held high, in every view, rows sorted by time."""
     cameras = ring_of_cameras(num_views, arc_deg=180, radius_m=3)
     body = walk(TIMES_S, (0, 0), (0.2, 0))
+    body[:, 9, 2] += 0.5
     palm = np.random.default_rng(1).normal(0, 0.04, (1, 21, 3)) + body[:, 9:10]
     rows = []
     for t in range(len(TIMES_S)):
@@ -205,3 +206,53 @@ def test_a_hand_at_the_other_wrist_or_at_none_is_rejected():
     of_view = {rows[i]["view_id"] for i in found.rejects}
     assert of_view == {"view-2"} and len(found.rejects) >= 0.9 * len(TIMES_S)
     assert {reason for reason, _ in found.rejects.values()} <= {"not_at_wrist", "other_wrist"}
+
+
+def test_a_hand_where_two_wrists_coincide_is_rejected():
+    rows, cameras, views = scene(4)
+    front = walk(TIMES_S, (0, 0), (0.2, 0))
+    front[:, 9, 2] += 0.5
+    ray = front[:, 9] - cameras[0].centre_world
+    behind = front + 0.5 * (ray.mean(axis=0) * (1, 1, 0))
+    behind[:, 9] = front[:, 9] + 0.4 * ray  # the same pixel of the first view
+    for t in range(len(TIMES_S)):
+        rows += [row(one, behind, t, view=v, tag="behind") for v, one in enumerate(cameras)]
+    rows.sort(key=lambda one: one["time_s"])
+    found = who_is_who(rows, cameras, views)
+    assert {rows[i]["view_id"] for i in found.rejects} == {"view-0"}
+    assert {why for why, _ in found.rejects.values()} <= {"other_wrist", "ambiguous_wrist"}
+    assert len(found.rejects) >= 0.8 * len(TIMES_S)  # where the wrist behind is seen
+
+
+def test_crossed_hands_seen_by_one_camera_are_rejected():
+    rows, cameras, views = scene(1)
+    crossed = {4, 5, 6}
+    for one in rows:
+        t = round(one["time_s"] * 10)
+        if one["part"] == "body" and t in crossed:
+            points = np.reshape(one["keypoints_px"], (17, 3))
+            points[10, :2] = points[9, :2] + 3.0
+            one["keypoints_px"] = points.ravel().tolist()
+    found = who_is_who(rows, cameras, views)
+    assert {rows[i]["detection_id"] for i in found.rejects} == {
+        f"left_hand-0-{t}-" for t in crossed
+    }
+    assert {reason for reason, _ in found.rejects.values()} <= {"other_wrist", "ambiguous_wrist"}
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("mirrored", "mirrored"), ("merged", "misplaced")])
+def test_a_body_with_wrong_keypoints_in_one_view_is_rejected_with_its_hands(fault, reason):
+    rows, cameras, views = scene(5)
+    taller = walk(TIMES_S, (0, 0), (0.2, 0), height_m=2.05)
+    place = next(i for i, one in enumerate(rows) if one["detection_id"] == "body-2-8-")
+    points = np.reshape(rows[place]["keypoints_px"], (17, 3))
+    if fault == "mirrored":
+        points = points[FLIPPED]
+    else:  # the arms and the head of somebody taller
+        points[:11] = detect(cameras[2], taller[8:9], np.random.default_rng(0))[0][:11]
+    rows[place]["keypoints_px"] = points.ravel().tolist()
+    found = who_is_who(rows, cameras, views)
+    assert {i: why for i, (why, _) in found.rejects.items()} == {
+        place: reason,
+        place + 1: f"body_{reason}",
+    }

@@ -28,7 +28,7 @@ def associate(fits: Fits) -> tuple[list[Members], Rejects]:
                 rejects.setdefault(
                     track, ("ambiguous", f"another choice scores {share:.2f} of the best")
                 )
-        chosen += [picked - rejects.keys() for picked in best]
+        chosen += [picked.difference(rejects) for picked in best]
     chosen = [picked for picked in chosen if len(picked) > 1]
     joined = rejects.keys() | frozenset[int]().union(*chosen)
     chosen += [frozenset([track]) for track in range(len(fits.views)) if track not in joined]

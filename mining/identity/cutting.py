@@ -7,7 +7,7 @@ whole is held against the other tracks that fit nothing: two tracks of two views
 exchange people fit each other only in halves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,8 +73,9 @@ def tell_apart(
             cameras, config, max_sync_error_s, part, known,
         )  # fmt: skip
         identities, rejects = associate(fits)
+        own = {number: members for members in identities for number in members}
         plans = {
-            number: _Plan(fits, number, identities)
+            number: _Plan(fits, number, own[number], _met(fits, number, own))
             for number in range(len(pieces))
             if number not in rejects
         }
@@ -140,9 +141,11 @@ class _Plan:
     towards itself, and follows nobody where it follows no other.
     """
 
-    def __init__(self, fits: Fits, number: int, identities: Sequence[Members]) -> None:
+    def __init__(
+        self, fits: Fits, number: int, own: Members, identities: Sequence[Members]
+    ) -> None:
+        """`identities` are those that the piece may follow, beside its `own`."""
         self.config = fits.config
-        own = next(members for members in identities if number in members)
         self.is_alone = len(own) == 1
         rows = [fits.errors_with(number, own)]
         for members in identities:
@@ -204,6 +207,13 @@ class _Plan:
                 other = nearest[t] * self.config.max_error
                 found[t] = ("outlier", f"its error is {error:.2f}, another's {other:.2f}")
         return found
+
+
+def _met(fits: Fits, number: int, own: Mapping[int, Members]) -> list[Members]:
+    """The identities, in the order of their first piece, of the pieces that are there while a piece
+    is: it cannot follow others, and looking at all would cost the square of the footage.
+    """
+    return sorted({own[other] for other in fits.met[number] if other in own}, key=min)
 
 
 def _is_taken(fits: Fits, number: int, members: Members, errors: Array) -> NDArray[np.bool_]:

@@ -11,7 +11,6 @@ tracks: the point with the least squared distances to the rays, with errors in u
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +99,7 @@ class Fits:
         for i in self.usable:
             camera = _known(cameras[self.views[i]])
             self.rays[i] = _Rays(tracks[i], self.places[i], camera, origin_world, config)
-        meeting = [
-            (i, j)
-            for i, j in combinations(self.usable, 2)
-            if self.places[i][0] <= self.places[j][-1] and self.places[j][0] <= self.places[i][-1]
-        ]
+        meeting = _overlapping({i: (self.places[i][0], self.places[i][-1]) for i in self.usable})
         self.met: list[set[int]] = [set() for _ in tracks]
         for i, j in meeting:
             self.met[i].add(j)
@@ -246,6 +241,19 @@ class _Rays:
                 at_camera[..., 2] > 0, np.sqrt((apart**2).sum(axis=2)) * self.focal_px, np.inf
             )
         return errors_px
+
+
+def _overlapping(spans: Mapping[int, tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs of keys, both ascending, whose spans (first, last) share a place; each span is
+    compared with those alone that have not ended when it begins.
+    """
+    found: list[tuple[int, int]] = []
+    current: list[int] = []
+    for key in sorted(spans, key=lambda key: spans[key]):
+        current = [other for other in current if spans[other][1] >= spans[key][0]]
+        found += [(min(key, other), max(key, other)) for other in current]
+        current.append(key)
+    return sorted(found)
 
 
 def _median(errors: Array) -> Array:

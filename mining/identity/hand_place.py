@@ -16,14 +16,17 @@ from catalog.parts import Row
 from mining.geometry.cameras import Camera
 from mining.identity.body_place import project
 from mining.identity.joints import Identity, instants_at, joints_at, joints_near
+from mining.identity.present import Present
 from mining.sources.base import Part
 
 Array = NDArray[np.float64]
 
 WRISTS: dict[Part, tuple[int, int]] = {"left_hand": (9, 10), "right_hand": (10, 9)}  # own, other
+BOTH = [9, 10]
 MAX_OFFSET = 1.0  # of the hand's wrist from the body's, over the hand's extent
 MIN_LEAD = 0.5  # by which another wrist is further from the hand, over the hand's extent
 MIN_CONFIDENCE = 0.5  # of a body's wrist that is not known in space
+SAME_BODY = 0.1  # median distance of joints, over the body's size, of one person in two identities
 
 
 class HandPlaces:
@@ -36,17 +39,20 @@ class HandPlaces:
     def __init__(
         self,
         detections: Sequence[Row],
-        bodies: Sequence[Identity],
+        bodies: Present,
         cameras: Sequence[Camera | None],
         places: Mapping[str, int],
         max_sync_error_s: float,
     ) -> None:
         self._detections, self._bodies, self._cameras = detections, bodies, cameras
         self._places, self._max_sync_error_s = places, max_sync_error_s
-        self._in_frame: dict[tuple[str, float], list[Row]] = defaultdict(list)
+        self._found: dict[tuple[str, float], dict[str, Array]] = defaultdict(dict)
         for row in detections:
             if row["part"] == "body":
-                self._in_frame[row["view_id"], row["time_s"]].append(row)
+                keypoints = np.reshape(row["keypoints_px"], (-1, 3))
+                shown = keypoints[:, 2:] >= MIN_CONFIDENCE
+                in_frame = self._found[row["view_id"], row["time_s"]]
+                in_frame[row["detection_id"]] = np.where(shown, keypoints[:, :2], np.nan)
 
     def elsewhere(
         self, part: Part, hands: Sequence[int], own: Identity
@@ -63,20 +69,24 @@ class HandPlaces:
             return {}
         rows = [self._detections[i] for i in hands]
         times_s = np.array([row["time_s"] for row in rows], dtype=np.float64)
-        disputed = own.disputed[instants_at(own, times_s), WRISTS[part][0]]
-        in_space = joints_at(own, times_s, self._max_sync_error_s)[:, list(WRISTS[part])]
-        own_px = self._project(in_space, rows)
+        wrist, other_wrist = WRISTS[part]
+        disputed = own.disputed[instants_at(own, times_s), wrist]
+        own_px = self._project(joints_at(own, times_s, self._max_sync_error_s), rows)
         others_px = self._others_px(rows, times_s, own)
         wrong: dict[int, tuple[str, str]] = {}
         for k, (i, row) in enumerate(zip(hands, rows, strict=True)):
-            at_px, rivals_px = self._found_px(row, part)
-            at_px = np.where(np.isfinite(own_px[k]), own_px[k], at_px)
+            in_frame = self._found[row["view_id"], row["time_s"]]
+            here_px = in_frame[row["body_detection_id"]]
+            found_px = [one for key, one in in_frame.items() if key != row["body_detection_id"]]
+            others = _without_same(np.stack([here_px, *found_px, *others_px[k]])[1:], here_px)
+            at_px = np.where(np.isfinite(own_px[k]), own_px[k], here_px)
             points_px = np.reshape(row["keypoints_px"], (-1, 3))[:, :2]
-            apart_px = np.linalg.norm(
-                np.concatenate([at_px, others_px[k], rivals_px]) - points_px[0], axis=1
+            wrists_px = np.stack(
+                [at_px[wrist], at_px[other_wrist], *others[:, BOTH].reshape(-1, 2)]
             )
-            offsets = apart_px / max(float(np.ptp(points_px, axis=0).max()), 1.0)
-            offset, other = offsets[0], np.nanmin([np.inf, *offsets[1:]])
+            apart_px = np.linalg.norm(wrists_px - points_px[0], axis=1)
+            offset, *offsets = apart_px / max(float(np.ptp(points_px, axis=0).max()), 1.0)
+            other = float(np.nanmin([np.inf, *offsets]))
             detail = f"{offset:.2f} hands from its wrist, {other:.2f} from another"
             if disputed[k]:
                 wrong[i] = ("disputed_wrist", "views disagree on where its body's wrist is")
@@ -91,25 +101,25 @@ class HandPlaces:
         return project(joints_world, [self._places[row["view_id"]] for row in rows], self._cameras)
 
     def _others_px(self, rows: Sequence[Row], times_s: Array, own: Identity) -> Array:
-        """The wrists of all other bodies where their joints in space are in each row's view,
-        (N, R, 2); NaN where unknown.
+        """Where the joints in space of the other bodies are in each row's view, (N, B, 17, 2); NaN
+        where unknown.
         """
-        found = [np.full((len(rows), 0, 2), np.nan)]
-        for body in self._bodies:
+        others = self._bodies.between(times_s.min(), times_s.max(), self._max_sync_error_s)
+        found = [np.full((len(rows), 0, 17, 2), np.nan)]
+        for body in others:
             if body is not own:
                 joints_world = joints_near(body, times_s, self._max_sync_error_s)
-                found.append(self._project(joints_world[:, [9, 10]], rows))
+                found.append(self._project(joints_world, rows)[:, None])
         return np.concatenate(found, axis=1)
 
-    def _found_px(self, hand: Row, part: Part) -> tuple[Array, Array]:
-        """Wrists as found in a hand's frame: its body's own and other one (2, 2), and those of
-        other bodies (R, 2).
-        """
-        own_px, others_px = np.full((2, 2), np.nan), [np.full((0, 2), np.nan)]
-        for row in self._in_frame[hand["view_id"], hand["time_s"]]:
-            wrists = np.reshape(row["keypoints_px"], (-1, 3))[list(WRISTS[part])]
-            if row["detection_id"] == hand["body_detection_id"]:
-                own_px = np.where([[True], [wrists[1, 2] >= MIN_CONFIDENCE]], wrists[:, :2], np.nan)
-            else:
-                others_px.append(wrists[wrists[:, 2] >= MIN_CONFIDENCE, :2])
-        return own_px, np.concatenate(others_px)
+
+def _without_same(others_px: Array, here_px: Array) -> Array:
+    """The other bodies (B, 17, 2) but for those whose joints lie on the keypoints (17, 2) of this
+    one: the same person, found twice, or in two identities.
+    """
+    shown = np.isfinite(here_px).all(axis=1)
+    if not shown.any() or not len(others_px):
+        return others_px
+    size_px = max(float(np.ptp(here_px[shown], axis=0).max()), 1.0)
+    apart = np.linalg.norm(others_px - here_px, axis=2) / size_px
+    return others_px[np.median(np.where(np.isnan(apart), np.inf, apart), axis=1) >= SAME_BODY]

@@ -22,6 +22,7 @@ from mining.identity.fits import AssociateConfig, Track
 from mining.identity.hand_place import HandPlaces
 from mining.identity.joints import Identity, triangulate_identity
 from mining.identity.only_person import join_the_only_person
+from mining.identity.present import Present
 from mining.identity.track import TrackConfig, link_tracks
 from mining.sources.base import NUM_KEYPOINTS, Part
 
@@ -147,7 +148,7 @@ def identify(
 
     people, rows = [], []
     track_of: dict[int, str] = {}
-    everybody = [group.body for group in groups if group.body is not None]
+    everybody = Present([group.body for group in groups if group.body is not None])
     hand_places = HandPlaces(detections, everybody, cameras, places, max_sync_error_s)
     for group in groups:
         ids = {

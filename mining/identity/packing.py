@@ -33,11 +33,15 @@ class Scores(Protocol):
 
 def components(pairs: Iterable[Members]) -> list[Members]:
     """Groups of members that pairs link, in the order of their least member."""
-    groups: list[set[int]] = []
+    group_of: dict[int, set[int]] = {}
     for pair in pairs:
-        linked = [group for group in groups if group & pair]
-        groups = [group for group in groups if not group & pair] + [set(pair).union(*linked)]
-    return sorted((frozenset(group) for group in groups), key=min)
+        linked = [group_of.setdefault(member, {member}) for member in sorted(pair)]
+        largest = max(linked, key=len)
+        for group in linked:
+            if group is not largest:
+                largest |= group
+                group_of |= dict.fromkeys(group, largest)
+    return sorted({frozenset(group) for group in group_of.values()}, key=min)
 
 
 def pack(

@@ -13,6 +13,7 @@ from mining.geometry.covisibility import seen_surface
 from mining.geometry.view_angle import directions_from_within, directions_to
 from mining.identity.identify import keypoints_of
 from mining.identity.joints import Identity, joints_near
+from mining.identity.present import Present
 from mining.pairing.score import CropFacts
 
 Array = NDArray[np.float64]
@@ -57,16 +58,16 @@ def crop_facts(
 
 
 def others_at(
-    geometry: Identity, bodies: Sequence[Identity], times_s: Array, max_sync_error_s: float
+    geometry: Identity, bodies: Present, times_s: Array, max_sync_error_s: float
 ) -> list[Array]:
     """The joints (N, 17, 3) at times (N,) of all `bodies` but the identity's own that are there at
     any of these times and are known in space.
     """
-    found = []
-    for body in bodies:
-        if body is geometry or not len(times_s) or body.joints_world.shape[1] != 17:
-            continue
-        if body.times_s[-1] < times_s.min() or body.times_s[0] > times_s.max() + max_sync_error_s:
+    found: list[Array] = []
+    if not len(times_s):
+        return found
+    for body in bodies.between(times_s.min(), times_s.max(), max_sync_error_s):
+        if body is geometry or body.joints_world.shape[1] != 17:
             continue
         joints_world = joints_near(body, times_s, max_sync_error_s)
         if np.isfinite(joints_world).any():
