@@ -20,7 +20,7 @@ from mining.pairing.redundancy import RepeatedPairs, find_looks, find_near_dupli
 from mining.pairing.score import CropFacts, ScoreConfig, pair_terms, reject_reason
 from mining.stage import Outcome, Tally, WorkUnit
 
-VERSION = 3  # raise it when the rows of this stage change for the same input
+VERSION = 4  # raise it when the rows of this stage change for the same input
 COPIED = (
     "detection_id", "capture_id", "view_id", "segment", "frame_index", "time_s", "part", "box_px",
     "keypoints_px", "detector_score", "sharpness", "truncation", "occlusion", "appearance",
