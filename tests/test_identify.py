@@ -224,6 +224,19 @@ def test_a_hand_where_two_wrists_coincide_is_rejected():
     assert len(found.rejects) >= 0.8 * len(TIMES_S)  # where the wrist behind is seen
 
 
+@pytest.mark.parametrize(("num_views", "rejected"), [(4, True), (1, False)])
+def test_hand_keypoints_that_reach_up_the_forearm_are_rejected(num_views, rejected):
+    rows, cameras, views = scene(num_views)
+    place = next(i for i, one in enumerate(rows) if one["detection_id"] == "left_hand-0-8-")
+    points = np.reshape(rows[place]["keypoints_px"], (21, 3))
+    points[:, :2] += 0.7 * np.ptp(points[:, :2], axis=0).max() * np.array([0.0, 1.0])
+    rows[place]["keypoints_px"] = points.ravel().tolist()
+    found = who_is_who(rows, cameras, views)  # one view's own wrist is too rough to say so
+    assert {i: why for i, (why, _) in found.rejects.items()} == (
+        {place: "not_at_wrist"} if rejected else {}
+    )
+
+
 def test_crossed_hands_seen_by_one_camera_are_rejected():
     rows, cameras, views = scene(1)
     crossed = {4, 5, 6}
