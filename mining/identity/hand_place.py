@@ -23,9 +23,9 @@ Array = NDArray[np.float64]
 
 WRISTS: dict[Part, tuple[int, int]] = {"left_hand": (9, 10), "right_hand": (10, 9)}  # own, other
 BOTH = [9, 10]
-MAX_OFFSET = 0.5  # of the hand's wrist from the body's in space, over the hand's extent: beyond it
+MAX_OFFSET = 1.0  # of the hand's wrist from the body's, over the hand's extent
+MAX_OFFSET_BOTH = 0.5  # the same from the wrist in space and from the body's keypoint: beyond it
 # the keypoints are those of no hand, such as of one that reaches up the forearm
-MAX_OFFSET_FOUND = 1.0  # the same from the body's own keypoint, which is rougher
 MIN_LEAD = 0.5  # by which another wrist is further from the hand, over the hand's extent
 MIN_CONFIDENCE = 0.5  # of a body's wrist that is not known in space
 SAME_BODY = 0.1  # median distance of joints, over the body's size, of one person in two identities
@@ -87,13 +87,17 @@ class HandPlaces:
                 [at_px[wrist], at_px[other_wrist], *others[:, BOTH].reshape(-1, 2)]
             )
             apart_px = np.linalg.norm(wrists_px - points_px[0], axis=1)
-            offset, *offsets = apart_px / max(float(np.ptp(points_px, axis=0).max()), 1.0)
+            extent_px = max(float(np.ptp(points_px, axis=0).max()), 1.0)
+            offset, *offsets = apart_px / extent_px
             other = float(np.nanmin([np.inf, *offsets]))
             detail = f"{offset:.2f} hands from its wrist, {other:.2f} from another"
-            known = bool(np.isfinite(own_px[k, wrist]).all())
+            in_space, found = (
+                float(np.linalg.norm(one - points_px[0])) / extent_px
+                for one in (own_px[k, wrist], here_px[wrist])
+            )
             if disputed[k]:
                 wrong[i] = ("disputed_wrist", "views disagree on where its body's wrist is")
-            elif offset > (MAX_OFFSET if known else MAX_OFFSET_FOUND):
+            elif offset > MAX_OFFSET or min(in_space, found) > MAX_OFFSET_BOTH:
                 wrong[i] = ("not_at_wrist", f"its wrist is {offset:.2f} hands from the body's")
             elif other < offset + MIN_LEAD:
                 wrong[i] = ("other_wrist" if other < offset else "ambiguous_wrist", detail)
