@@ -80,8 +80,9 @@ def identify(
     `views` are the view ids, `cameras` their cameras in the same order. Times of different views
     within `max_sync_error_s` are of one instant. Where no view has a camera, the views of a
     `synchronized` capture are joined only when nobody else is there. Rejects: `untracked`,
-    `handedness`, those of `tell_apart`, and of hands `body_` with the reason why their body was
-    rejected, or `second_hand` where a body has two of one side.
+    `handedness`, those of `tell_apart` and of `misplaced`; of hands those of
+    `HandPlaces`, `body_` with the reason why their body was rejected, or `second_hand` where a body
+    has two of one side.
     """
     places = {view_id: place for place, view_id in enumerate(views)}
     rejects: Rejects = {}
