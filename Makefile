@@ -5,6 +5,7 @@ DATASET ?= demo
 WORKERS ?=
 SHARDS ?= $(ROOT)/shards/demo $(ROOT)/shards/synthetic
 PRESET ?= tiny
+METHOD ?= both
 DEMO_MINUTES ?= 8
 ENV := .venv/.complete
 RUN := .venv/bin/python
@@ -16,7 +17,7 @@ export DATASET SQL
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
-	  awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+	  awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(ENV): requirements.txt
 	@echo "making the environment in .venv (once; several GB from the package index)"
@@ -38,9 +39,11 @@ $(ROOT)/shards/%/index.json: | $(ENV)
 	@$(MAKE) --no-print-directory mine DATASET=$*
 
 LOCAL_SHARDS = $(foreach set,$(SHARDS),$(if $(findstring ://,$(set)),,$(set)))
+LOCAL_INDEXES = $(addsuffix /index.json,$(LOCAL_SHARDS))
 
-pretrain: $(ENV) $(addsuffix /index.json,$(LOCAL_SHARDS))  ## train PRESET=tiny on SHARDS for DEMO_MINUTES=8
-	@$(RUN) -m training pretrain --shards $(SHARDS) --preset $(PRESET) --minutes $(DEMO_MINUTES) $(ARGS)
+pretrain: $(ENV) $(LOCAL_INDEXES)  ## train PRESET=tiny by METHOD=both on SHARDS for DEMO_MINUTES=8
+	@$(RUN) -m training pretrain --shards $(SHARDS) --preset $(PRESET) --method $(METHOD) \
+	  --minutes $(DEMO_MINUTES) $(ARGS)
 
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
 	@$(RUN) -m catalog sql "$$SQL"
@@ -53,6 +56,12 @@ quality: $(ENV)  ## measure mined pairs against the truth of synthetic scenes
 
 scaling: $(ENV)  ## measure how the cost of pairing grows with the footage
 	@$(RUN) -m mining scaling $(ARGS)
+
+study-pretrain: $(ENV) $(LOCAL_INDEXES)  ## does pre-training use the second image? 20 minutes
+	@$(RUN) -m training study-pretrain --shards $(SHARDS) $(ARGS)
+
+bench-train: $(ENV) $(firstword $(LOCAL_INDEXES))  ## measure the speed of the loader and of training
+	@$(RUN) -m training bench --shards $(firstword $(SHARDS)) $(ARGS)
 
 test: $(ENV)  ## run the test suite but for its slow tests
 	@$(RUN) -m pytest -q -m "not slow"
@@ -69,4 +78,4 @@ requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, wit
 	@.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
 
-.PHONY: help env mine pretrain query browse quality scaling test test-slow lint requirements
+.PHONY: help env mine pretrain query browse quality study-pretrain bench-train scaling test test-slow lint requirements

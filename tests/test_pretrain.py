@@ -154,8 +154,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(shards, tmp_path, monke
         seen.append(1)
         return original(*arguments) * (math.nan if len(seen) == 6 else 1)
 
-    original, seen = step_module.kind_weights, []
-    monkeypatch.setattr(step_module, "kind_weights", broken)
+    original, seen = step_module.weigh_kinds, []
+    monkeypatch.setattr(step_module, "weigh_kinds", broken)
     with pytest.raises(ValueError, match=r"step 6 has a loss of nan.* [0-9a-f]{16} in .*\.tar sa"):
         run(micro(9), shards, tmp_path)
     assert find_checkpoint(str(tmp_path)).endswith("step-00000005")
@@ -236,7 +236,9 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     written = (tmp_path / "run/held_out.jsonl").read_text().splitlines()
     assert [row["value"] for row in rows] == [json.loads(line)["value"] for line in written]
-    assert len(rows) == 3 * 3 * 2
+    losses = [row for row in rows if "loss" in row["metric"]]
+    matches = [row for row in rows if "correspondence" in row["metric"]]
+    assert len(losses) == 3 * 3 * 2 and len(matches) == 3 * 3 * 3 and rows == losses + matches
     assert (tmp_path / "again.png").exists()
 
 

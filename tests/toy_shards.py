@@ -103,8 +103,12 @@ def _make_sample(
         "identity_id": f"identity-{number}",
         "score": 1.0,
         **{
-            side: {"foreground": encode_foreground(cells), "time_s": time_s}
-            for side, cells, time_s in zip("ab", foregrounds, times_s, strict=True)
+            side: {
+                "foreground": encode_foreground(foregrounds[i]),
+                "time_s": times_s[i],
+                "keypoints_px": _keypoints(group.part, crop_px, turn_deg[i], shift[i]),
+            }
+            for i, side in enumerate("ab")
         },
     }
     return {
@@ -113,6 +117,18 @@ def _make_sample(
         "b.jpg": images[1],
         "json": json.dumps(meta).encode(),
     }
+
+
+def _keypoints(part: str, crop_px: int, turn_deg: float, shift: np.ndarray) -> list[list[float]]:
+    """Points that turn and move with the disc: its centre, and two rings of eight; a hand has four
+    more that nobody sees.
+    """
+    angles = np.arange(8) * np.pi / 4 - np.radians(turn_deg)
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    places = np.concatenate([[[0, 0]], 0.12 * around, 0.24 * around]) + shift + 0.5
+    seen = np.column_stack([places * crop_px, np.ones(17)])
+    rows = seen if part == "body" else np.concatenate([seen, np.zeros((4, 3))])
+    return np.round(rows, 2).tolist()
 
 
 def _draw(

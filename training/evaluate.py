@@ -120,7 +120,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         f"{'held-out loss':14}{'patches':12}{'pairs':>6}"
         + "".join(f"{name:>9}" for name in SECOND_IMAGES)
     ]
-    values = {(row["kind"], row["patches"], row["metric"]): row for row in rows}
+    values = {(row["kind"], row.get("patches"), row["metric"]): row for row in rows}
     for kind in ("all", *KINDS):
         for patches in ("all", "foreground"):
             cells = [

@@ -40,6 +40,6 @@ def sums_by_kind(loss_BM: Tensor, weight_BM: Tensor, kinds: Sequence[str]) -> tu
     return of_kind_2B @ (weight_BM * loss_BM).sum(1), of_kind_2B @ weight_BM.sum(1)
 
 
-def kind_weights(config: LossConfig, device: torch.device) -> Tensor:
-    """The weights of the kinds of pairs, in the order of `KINDS`."""
-    return torch.tensor([config.view_weight, config.pose_weight], device=device)
+def weigh_kinds(sums_2: Tensor, config: LossConfig) -> Tensor:
+    """Add up the kinds' sums, which are in the order of `KINDS`, by their weights."""
+    return config.view_weight * sums_2[0] + config.pose_weight * sums_2[1]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.loading.pair_batch import PairBatch
-from training.loss import kind_weights, patch_weights, sums_by_kind
+from training.loss import patch_weights, sums_by_kind, weigh_kinds
 from training.models.croco import normalize_patches, patchify
 from training.models.plain import PlainCroco
 from training.optimizer import OptimizerConfig
@@ -39,8 +39,7 @@ def plain_losses(model: PlainCroco, batch: PairBatch, config: PretrainConfig) ->
     share, background = config.masking.foreground_share, config.loss.background_weight
     weight_BM = patch_weights(batch.foreground, batch.masked, share, background)
     losses_2, _ = sums_by_kind(loss_BN.gather(1, batch.masked), weight_BM, batch.kinds)
-    total = kind_weights(config.loss, losses_2.device) @ losses_2
-    return total / weight_BM.sum().clamp(min=1e-6)
+    return weigh_kinds(losses_2, config.loss) / weight_BM.sum().clamp(min=1e-6)
 
 
 def plain_step(

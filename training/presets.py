@@ -178,8 +178,8 @@ def compose(preset: str, method: str = "both", keypoints: bool = False) -> Pretr
     """Return the config of a preset and a method, by name. Raises ValueError, naming the valid
     ones.
     """
-    for name, known in ((preset, PRESETS), (method, METHODS)):
+    for what, name, known in (("preset", preset, PRESETS), ("method", method, METHODS)):
         if name not in known:
-            raise ValueError(f"unknown preset or method {name!r}; choose one of {', '.join(known)}")
+            raise ValueError(f"unknown {what} {name!r}; choose one of {', '.join(known)}")
     config = METHODS[method](PRESETS[preset]())
     return with_keypoints(config) if keypoints else config

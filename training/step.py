@@ -15,7 +15,7 @@ from training.distributed import Ranks, gather_whole, keep_gradients
 from training.ema import WeightAverage
 from training.keypoints import keypoint_losses
 from training.loading.pair_batch import PairBatch
-from training.loss import kind_weights, patch_weights, sums_by_kind
+from training.loss import patch_weights, sums_by_kind, weigh_kinds
 from training.run_config import PretrainConfig
 
 
@@ -86,7 +86,7 @@ class Stepper:
         with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=is_bfloat16):
             completion = self._module(*part.inputs(), part.visible, part.masked)
         losses_2, weights_2 = sums_by_kind(completion.loss_BM, weight_BM, part.kinds)
-        loss = (kind_weights(loss_config, losses_2.device) @ losses_2) / totals_2[0]
+        loss = weigh_kinds(losses_2, loss_config) / totals_2[0]
         zero = loss.new_zeros(())
         keypoint_loss, keypoint_weight = zero, zero
         if completion.keypoints_BNK3 is not None:

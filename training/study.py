@@ -17,6 +17,7 @@ from training.checkpoint import find_checkpoint, load_weights
 from training.correspondence import CorrespondenceConfig, correspondence_rows, format_correspondence
 from training.distributed import choose_device
 from training.evaluate import evaluate, format_rows, load_held_out
+from training.loading.masking import MaskingConfig
 from training.models.croco import Croco
 from training.presets import compose
 from training.pretrain import pretrain
@@ -82,7 +83,7 @@ def run_study(
 
         folder = storage.join(out, name)
         pretrain(config, shards, folder, show_cell)
-        results.append(judge(name, folder, config, shards))
+        results.append(judge(name, folder, config, compose(study.preset).masking, shards))
     return results, summarize(study, results)
 
 
@@ -108,23 +109,24 @@ def cell_config(study: StudyConfig, name: str) -> PretrainConfig:
     return replace(config, run=run)
 
 
-def judge(name: str, folder: str, config: PretrainConfig, shards: Sequence[str]) -> CellResult:
-    """Hold a cell's model against the held-out pairs, all with the masks of the preset."""
+def judge(
+    name: str, folder: str, config: PretrainConfig, masking: MaskingConfig, shards: Sequence[str]
+) -> CellResult:
+    """Hold a cell's model against the held-out pairs, whose masks are the same for all cells."""
     model = Croco(config.model).to(choose_device(config.run.device)).eval()
     load_weights(find_checkpoint(folder), model)
-    of_preset = compose("tiny" if config.model.image_px == 64 else "small").masking
     losses = {}
     for background in ("grey", "keep"):
         view = held_out_view(config)
         augment = replace(view.augment, background=background)
-        view = replace(view, augment=augment, masking=of_preset)
+        view = replace(view, augment=augment, masking=masking)
         held_out = load_held_out(shards, config.loader, view, MAX_PAIRS)
         if held_out is None:
             raise ValueError(
                 f"no held-out pairs in {', '.join(shards)}: a study needs people the model has "
                 "never seen; mine more captures"
             )
-        losses[background] = evaluate(model, held_out, of_preset.foreground_share)
+        losses[background] = evaluate(model, held_out, masking.foreground_share)
         if background == "grey":
             matches = []
             if config.model.second_image:

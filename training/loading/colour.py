@@ -4,6 +4,7 @@ backgrounds replaced, values normalized.
 Shapes: B images, H = W = image_px, L values of a `Look`, G cells along a foreground map's side.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -31,7 +32,8 @@ def finish_images(
         alpha_B1HW = cut_out(cells_BGG, looks_BL[:, :3], pixels_BHW3.shape[1])
         grey_B111 = grey_B[:, None, None, None]
         x_B3HW = grey_B111 + alpha_B1HW * (x_B3HW - grey_B111)
-    return (x_B3HW - _of_channels(IMAGENET_MEAN, x_B3HW)) / _of_channels(IMAGENET_STD, x_B3HW)
+    mean_311, std_311 = _imagenet(x_B3HW.device)
+    return (x_B3HW - mean_311) / std_311
 
 
 def jitter_colours(
@@ -41,11 +43,10 @@ def jitter_colours(
 
     Values are 0..1 and may leave it. The first two steps are one scale and shift.
     """
-    luma_3 = x_B3HW.new_tensor(LUMA)
-    mean_grey_B = brightness_B * (x_B3HW.mean(dim=(2, 3)) @ luma_3)
+    mean_grey_B = brightness_B * _grey(x_B3HW.mean(dim=(2, 3)))
     scale_B, shift_B = brightness_B * contrast_B, (1 - contrast_B) * mean_grey_B
     x_B3HW = x_B3HW * scale_B[:, None, None, None] + shift_B[:, None, None, None]
-    grey_B1HW = (x_B3HW * luma_3[:, None, None]).sum(dim=1, keepdim=True)
+    grey_B1HW = _grey(x_B3HW)[:, None]
     return torch.lerp(grey_B1HW, x_B3HW, saturation_B[:, None, None, None])
 
 
@@ -69,9 +70,19 @@ def cut_out(cells_BGG: Tensor, windows_B3: Tensor, image_px: int) -> Tensor:
 
 def to_pixels(x_B3HW: Tensor) -> Tensor:
     """Turn the model's input back into uint8 RGB images (B, H, W, 3): what it was shown."""
-    x_B3HW = x_B3HW * _of_channels(IMAGENET_STD, x_B3HW) + _of_channels(IMAGENET_MEAN, x_B3HW)
+    mean_311, std_311 = _imagenet(x_B3HW.device)
+    x_B3HW = x_B3HW * std_311 + mean_311
     return (x_B3HW * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _of_channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
-    return torch.tensor(values, device=like.device)[:, None, None]
+def _grey(rgb: Tensor) -> Tensor:
+    """The grey of colours along dimension 1."""
+    red, green, blue = rgb.unbind(1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
+@lru_cache
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation, made once: a copy to a GPU waits for all that was started."""
+    mean_3, std_3 = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], device=device)
+    return mean_3[:, None, None], std_3[:, None, None]

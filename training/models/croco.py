@@ -152,7 +152,9 @@ class Croco(nn.Module):
         num_patches = self.config.grid**2
         tokens_BND = self.mask_token.to(seen_BVD.dtype).expand(len(seen_BVD), num_patches, -1)
         x_BND = tokens_BND.scatter(1, _widen(visible_BV, seen_BVD.shape[2]), seen_BVD)
-        rope_21NC = self.dec_pos_embed[:, None] if self.config.positions == "rope" else None
+        rope_21NC = None
+        if self.config.positions == "rope":
+            rope_21NC = self.dec_pos_embed.to(x_BND.dtype)[:, None]
         if rope_21NC is None:
             x_BND = x_BND + self.dec_pos_embed
         if self.config.second_image:
@@ -173,7 +175,7 @@ class Croco(nn.Module):
         x_BTD = F.linear(patches_BTP, weight_D3pp.permute(0, 2, 3, 1).flatten(1), bias_D)
         rope_2BTC = None
         if self.config.positions == "rope":
-            rope_2BTC = self.enc_pos_embed[:, places_BT]
+            rope_2BTC = self.enc_pos_embed.to(x_BTD.dtype)[:, places_BT]
         else:
             x_BTD = x_BTD + self.enc_pos_embed[places_BT]
         for block in self.enc_blocks:
