@@ -97,7 +97,8 @@ def test_fsdp_continues_from_what_ddp_saved(shards, alone, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_saves_then_exits(shards, alone, tmp_path, ranks):
-    settings = (f"loader.batch_size={TOGETHER // ranks}", "run.checkpoint_every=1000")
+    size, workers = f"loader.batch_size={TOGETHER // ranks}", "loader.num_workers=2"
+    settings = (size, workers, "run.checkpoint_every=1000")
     code = train_until("step 3 ", signal.SIGTERM, shards, tmp_path, STEPS, *settings, ranks=ranks)
     assert code != 0 and (ranks > 1 or code == 128 + signal.SIGTERM)
     saved = int(find_checkpoint(str(tmp_path))[-8:])

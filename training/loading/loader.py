@@ -5,6 +5,7 @@ holds does not depend on who makes it. So a position is two numbers, resuming ne
 the number of processes changes nothing.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,7 @@ class PairLoader:
             num_workers=workers,
             prefetch_factor=self._config.prefetch_batches if workers else None,
             multiprocessing_context=start,
+            worker_init_fn=_leave_stopping_to_the_trainer if workers else None,
         )
         try:
             for notes, held in made:
@@ -181,3 +183,8 @@ def _places(epoch: int, batch: int, num_batches: int) -> Iterator[Place]:
 
 def _as_it_is(made: Any) -> Any:
     return made
+
+
+def _leave_stopping_to_the_trainer(worker: int) -> None:
+    """Schedulers send SIGTERM to all processes of a job: the trainer still needs this one."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
