@@ -25,7 +25,8 @@ def make_batch(
     cells = torch.full((size, 32, 32), 255, dtype=torch.uint8)
     return PairBatch(
         images_a=images_a, images_b=images_b, looks_a=looks, looks_b=looks, cells_a=cells,
-        cells_b=cells, background="keep", visible=visible, masked=masked,
+        cells_b=cells, image_px=images_a.shape[1], background="keep",
+        visible=visible, masked=masked,
         keypoints_a=nowhere if keypoints_a is None else keypoints_a,
         keypoints_b=nowhere if keypoints_b is None else keypoints_b,
         foreground=torch.ones(size, visible.shape[1] + masked.shape[1])

@@ -16,7 +16,7 @@ from training.loading.augment import (
     move_keypoints,
     resample_shares,
 )
-from training.loading.colour import cut_out, finish_images, jitter_colours, to_pixels
+from training.loading.colour import cut_out, cut_windows, finish_images, jitter_colours, to_pixels
 
 GENTLE = AugmentConfig(jitter=0.0)
 
@@ -49,7 +49,7 @@ def augment(image, cells, config: AugmentConfig, image_px: int, seed: int | None
     look = draw_look(config, seed)
     cut = cut_window(image, look, image_px)
     batch = torch.from_numpy(cut.copy())[None], torch.tensor([look]), torch.from_numpy(cells)[None]
-    return to_pixels(finish_images(*batch, config.background))[0].numpy()
+    return to_pixels(finish_images(*batch, image_px, config.background))[0].numpy()
 
 
 @pytest.mark.parametrize("size", [8, 14, 64])
@@ -87,6 +87,14 @@ def test_published_crop_is_224_of_256_pixels_untouched():
         if np.array_equal(image[y : y + 224, x : x + 224], new)
     ]
     assert len(places) == 1
+
+
+def test_windows_cut_on_the_device_are_those_cut_before():
+    images = [random_image(seed=seed) for seed in range(8)]
+    looks = [draw_look(GENTLE, seed) for seed in range(8)]
+    expected = np.stack([cut_window(i, look, 224) for i, look in zip(images, looks, strict=True)])
+    found = cut_windows(torch.from_numpy(np.stack(images)), torch.tensor(looks), 224)
+    assert np.array_equal(found, expected)
 
 
 def test_the_crop_moves_with_the_generator_and_is_never_flipped():
@@ -189,7 +197,7 @@ def test_an_image_of_nobody_becomes_grey():
 def test_normalization_is_imagenets():
     images = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
     looks = torch.tensor([window(0.0, 0.0, 1.0)] * 2)
-    new = finish_images(images, looks, torch.from_numpy(np.stack([EVERYTHING] * 2)), "keep")
+    new = finish_images(images, looks, torch.from_numpy(np.stack([EVERYTHING] * 2)), 8, "keep")
     assert new.shape == (2, 3, 8, 8)
     expected = (images[1, 2, 3, 0].item() / 255 - 0.485) / 0.229
     assert new[1, 0, 2, 3].item() == pytest.approx(expected, abs=1e-5)

@@ -51,7 +51,7 @@ class BenchConfig:
     num_workers: int = 2  # loader processes, and decoding ones
     loader_preset: str = "croco_v2_base"  # whose images are loaded
     loader_batch_size: int = 64
-    loader_pairs: int = 1536  # timed in each turn
+    loader_pairs: int = 4096  # timed in each turn
     turns: int = 5
     steps: int = 8  # timed in each turn
     training_steps: int = 40  # timed with the loader

@@ -18,10 +18,10 @@ Array = npt.NDArray[Any]
 Arrays = dict[str, Array]  # by the names of PairBatch
 
 
-def allocate(size: int, image_px: int, num_patches: int, num_masked: int) -> dict[str, Tensor]:
-    """Return the empty tensors of `size` samples."""
+def allocate(size: int, pixels_px: int, num_patches: int, num_masked: int) -> dict[str, Tensor]:
+    """Return the empty tensors of `size` samples, whose images have `pixels_px` on each side."""
     of_image: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-        "images": ((image_px, image_px, 3), torch.uint8),
+        "images": ((pixels_px, pixels_px, 3), torch.uint8),
         "looks": ((NUM_LOOK,), torch.float32),
         "cells": ((FOREGROUND_GRID, FOREGROUND_GRID), torch.uint8),
         "keypoints": ((NUM_KEYPOINTS, 3), torch.float32),

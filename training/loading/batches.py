@@ -75,6 +75,11 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
             )
             for index in indexes
         ]
+        # Where a window is as large as the model's image, images are decoded right into the batch.
+        crops_px = {index.crop_px for index in indexes}
+        whole_px = crops_px.pop() if len(crops_px) == 1 else 0
+        is_window = round(whole_px * view.augment.crop_share) == view.image_px
+        self._pixels_px = whole_px if is_window else view.image_px
         self._shards = [
             [(storage.join(url, shard.name), shard) for shard in of_set]
             for url, of_set in zip(urls, shards, strict=True)
@@ -105,7 +110,7 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         """Return the empty arrays of a batch."""
         view = self._view
         hidden = num_masked(view.num_patches, view.masking.ratio)
-        return allocate(self._reading.batch_size, view.image_px, view.num_patches, hidden)
+        return allocate(self._reading.batch_size, self._pixels_px, view.num_patches, hidden)
 
     def __getitem__(self, place: Place) -> tuple[BatchNotes, dict[str, Tensor] | int]:
         """Make a batch; return what is known of it, and its arrays or the number of the shared ones

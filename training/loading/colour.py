@@ -1,7 +1,7 @@
-"""From the uint8 pixels of a batch to what the model eats, on the batch's device: colours changed,
-backgrounds replaced, values normalized.
+"""From the uint8 pixels of a batch to what the model eats, on the batch's device: windows cut,
+colours changed, backgrounds replaced, values normalized.
 
-Shapes: B images, H = W = image_px, L values of a `Look`, G cells along a foreground map's side.
+Shapes: B images, H = W pixels, L values of a `Look`, G cells along a foreground map's side.
 """
 
 from functools import lru_cache
@@ -18,22 +18,38 @@ EDGE_STEEPNESS = 4.0  # of a cut-out person's opacity over the share of the cell
 
 
 def finish_images(
-    pixels_BHW3: Tensor, looks_BL: Tensor, cells_BGG: Tensor, background: Literal["keep", "grey"]
+    pixels_BHW3: Tensor,
+    looks_BL: Tensor,
+    cells_BGG: Tensor,
+    image_px: int,
+    background: Literal["keep", "grey"],
 ) -> Tensor:
-    """Return the model's input (B, 3, H, W) float32, normalized as ImageNet is.
+    """Return the model's input (B, 3, image_px, image_px) float32, normalized as ImageNet is.
 
-    `pixels_BHW3` are uint8 RGB, already cut to their windows; `looks_BL` holds what was drawn for
+    `pixels_BHW3` are uint8 RGB, cut to their windows or whole; `looks_BL` holds what was drawn for
     each; `cells_BGG`, uint8, is the share of each cell of the uncut image that is the person.
     """
+    if pixels_BHW3.shape[1] != image_px:
+        pixels_BHW3 = cut_windows(pixels_BHW3, looks_BL, image_px)
     x_B3HW = pixels_BHW3.permute(0, 3, 1, 2).float() / 255
     brightness_B, contrast_B, saturation_B, grey_B = looks_BL[:, 3:].unbind(1)
     x_B3HW = jitter_colours(x_B3HW, brightness_B, contrast_B, saturation_B).clamp(0, 1)
     if background == "grey":
-        alpha_B1HW = cut_out(cells_BGG, looks_BL[:, :3], pixels_BHW3.shape[1])
+        alpha_B1HW = cut_out(cells_BGG, looks_BL[:, :3], image_px)
         grey_B111 = grey_B[:, None, None, None]
         x_B3HW = grey_B111 + alpha_B1HW * (x_B3HW - grey_B111)
     mean_311, std_311 = _imagenet(x_B3HW.device)
     return (x_B3HW - mean_311) / std_311
+
+
+def cut_windows(pixels_BHW3: Tensor, looks_BL: Tensor, image_px: int) -> Tensor:
+    """Cut windows of `image_px` pixels out of whole images, as `cut_window` does for one."""
+    full_px = pixels_BHW3.shape[1]
+    corner_B2 = (looks_BL[:, :2] * full_px).round().long().clamp(max=full_px - image_px)
+    along = torch.arange(image_px, device=pixels_BHW3.device)
+    columns_BW, rows_BH = corner_B2[:, :1] + along, corner_B2[:, 1:] + along
+    samples_B = torch.arange(len(pixels_BHW3), device=pixels_BHW3.device)
+    return pixels_BHW3[samples_B[:, None, None], rows_BH[:, :, None], columns_BW[:, None]]
 
 
 def jitter_colours(

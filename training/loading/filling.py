@@ -78,9 +78,12 @@ class Filler:
         for place, side in enumerate("ab"):
             source = 1 - place if swapped else place
             look = Look(*self._looks[place][number].tolist())
-            # One image at a time, and cut at once: the next is decoded into memory still warm.
-            image = decode_jpeg(pair.jpegs[source], scaled_px)
-            self._arrays[f"images_{side}"][row] = cut_window(image, look, self._view.image_px)
+            pixels = self._arrays[f"images_{side}"][row]
+            if len(pixels) == self._view.image_px:
+                image = decode_jpeg(pair.jpegs[source], scaled_px)
+                pixels[...] = cut_window(image, look, self._view.image_px)
+            else:  # whole images: their windows are cut on the training device
+                decode_jpeg(pair.jpegs[source], out=pixels)
             keypoints, all_keypoints = pair.keypoints_px[source], self._arrays[f"keypoints_{side}"]
             self._arrays[f"cells_{side}"][row] = pair.foregrounds[source]
             all_keypoints[row] = 0

@@ -155,6 +155,7 @@ class PairLoader:
         arrays: dict[str, Any] = {name: tensor[:size] for name, tensor in tensors.items()}
         return PairBatch(
             **arrays,
+            image_px=self._view.image_px,
             background=self._view.augment.background,
             metas=notes.metas,
             places=notes.places,

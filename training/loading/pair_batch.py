@@ -18,7 +18,7 @@ from training.loading.colour import finish_images
 class PairBatch:
     """One batch. A training batch is always full: good samples stand in for damaged ones."""
 
-    images_a: Tensor  # (B, H, W, 3) uint8 RGB, cut to their windows, colours as recorded
+    images_a: Tensor  # (B, H, W, 3) uint8 RGB, colours as recorded; whole, or already cut
     images_b: Tensor
     looks_a: Tensor  # (B, L) float32: what was drawn for each image
     looks_b: Tensor
@@ -29,6 +29,7 @@ class PairBatch:
     foreground: Tensor  # (B, N) float32: share of each patch of image a that is the person
     visible: Tensor  # (B, V) int64, patch indices of image a
     masked: Tensor  # (B, M) int64
+    image_px: int  # side of the model's images: of the windows that are cut, or were
     background: Literal["keep", "grey"]  # what becomes of what is not the person
     metas: list[dict[str, Any]]  # each sample's JSON
     places: list[str]  # shard and position of each sample, for messages
@@ -50,8 +51,9 @@ class PairBatch:
 
     def inputs(self) -> tuple[Tensor, Tensor]:
         """Both images as the model takes them, (B, 3, H, W) float32, on the batch's device."""
-        image_a_B3HW = finish_images(self.images_a, self.looks_a, self.cells_a, self.background)
-        image_b_B3HW = finish_images(self.images_b, self.looks_b, self.cells_b, self.background)
+        px, background = self.image_px, self.background
+        image_a_B3HW = finish_images(self.images_a, self.looks_a, self.cells_a, px, background)
+        image_b_B3HW = finish_images(self.images_b, self.looks_b, self.cells_b, px, background)
         return image_a_B3HW, image_b_B3HW
 
     def to(self, device: torch.device) -> "PairBatch":

@@ -121,16 +121,19 @@ def parse_pair(key: str, files: dict[str, bytes]) -> Pair:
         raise ValueError(f"{key}: {error}") from None
 
 
-def decode_jpeg(data: bytes, scaled_px: int | None = None) -> npt.NDArray[np.uint8]:
-    """Decode a square JPEG to RGB; with `scaled_px`, half its side, at that size: much cheaper.
+def decode_jpeg(
+    data: bytes, scaled_px: int | None = None, out: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Decode a square JPEG to RGB: with `scaled_px`, half its side, at that size, which is much
+    cheaper; or over `out`, which must have its size.
 
-    Raises ValueError when it is damaged, cut off or not square.
+    Raises ValueError when it is damaged, cut off, not square or not of the size of `out`.
     """
     smallest = scaled_px or 0
     try:
-        image = simplejpeg.decode_jpeg(data, min_height=smallest, min_width=smallest)
+        image = simplejpeg.decode_jpeg(data, min_height=smallest, min_width=smallest, buffer=out)
     except ValueError as error:
-        raise ValueError(f"an image is no whole JPEG ({error})") from None
-    if image.shape[0] != image.shape[1]:
-        raise ValueError(f"an image is not square: {image.shape[1]} x {image.shape[0]} px")
+        raise ValueError(f"an image is no whole JPEG of its set's size ({error})") from None
+    if image.shape[0] != image.shape[1] or (out is not None and image.shape != out.shape):
+        raise ValueError(f"an image has the wrong size: {image.shape[1]} x {image.shape[0]} px")
     return np.asarray(image, np.uint8)
