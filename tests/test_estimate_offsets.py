@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mining.calibration.estimate_offsets import Offsets, estimate_offsets
 from mining.geometry.cameras import Camera
-from mining.identity.associate import Track
+from mining.identity.fits import Track
 from mining.sync import SyncConfig
 from tests.skeletons import STANDING_M, detect, ring_of_cameras, walk
 
