@@ -24,7 +24,7 @@ from training.pretrain import pretrain
 from training.run_config import PretrainConfig, held_out_view
 
 PCK = 0.1  # share of the image's side: how near a match must be
-MAX_PAIRS = 2048  # held-out pairs
+MAX_PAIRS = 1024  # held-out pairs
 
 Show = Callable[[float, str], None]
 
@@ -103,7 +103,7 @@ def cell_config(study: StudyConfig, name: str) -> PretrainConfig:
     run = replace(
         config.run,
         num_steps=study.num_steps, minutes=None, epochs=None, seed=study.seed,
-        evaluate_every=max(1, study.num_steps // 4), pictures_every=study.num_steps,
+        evaluate_every=max(1, study.num_steps // 2), pictures_every=study.num_steps,
         checkpoint_every=max(1, study.num_steps // 4), keep_last=1,
     )  # fmt: skip
     return replace(config, run=run)
