@@ -59,7 +59,9 @@ def write_shard(path: Path, data: bytes) -> tuple[str, ShardEntry]:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
     sha256 = hashlib.sha256(data).hexdigest()
-    entry = ShardEntry(name=path.name, split="train", samples=1, bytes=len(data), sha256=sha256)
+    entry = ShardEntry(
+        name=path.name, split="train", samples=1, bytes=len(data), sha256=sha256, groups="00"
+    )
     return f"local://{path}", entry
 
 
