@@ -1,11 +1,14 @@
 """Start the trainer as a user does, alone or as several ranks, and stop it in the middle."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 MICRO = [
     "model.image_px=32", "model.patch_px=8", "model.encoder_depth=2", "model.encoder_width=32",
@@ -50,7 +53,11 @@ def train_until(
     text: str, number: signal.Signals, shards: str, out: Path, steps: int, *settings: str,
     ranks: int = 1,
 ) -> int:  # fmt: skip
-    """Send a signal, to all ranks, once a line of the progress has `text`; return the exit code."""
+    """Send a signal once a line of the progress has `text`; return the exit code.
+
+    SIGKILL goes to all processes, which torchrun starts in sessions of their own; any other signal
+    it hands on to its ranks itself.
+    """
     process = subprocess.Popen(
         command(shards, out, steps, *settings, ranks=ranks),
         env=environment(),
@@ -64,7 +71,11 @@ def train_until(
     for line in process.stderr:
         seen.append(line)
         if text in line:
+            ranks_of = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, number)
+            for child in ranks_of if number == signal.SIGKILL else []:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
             break
     else:
         raise AssertionError("".join(seen)[-3000:])
