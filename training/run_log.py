@@ -25,23 +25,18 @@ class StepRows:
 
         A run that was killed may have left part of a line: it goes, too.
         """
-        self.rows: list[dict[str, Any]] = []
         file = Path(path)
-        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-        for line in lines:
-            if line.endswith("\n"):
-                row = json.loads(line)
-                if row["step"] <= resumed_step:
-                    self.rows.append(row)
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f".tmp-{file.name}")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        with temporary.open("w") as kept:
+            for line in file.open() if file.exists() else ():
+                if line.endswith("\n") and json.loads(line)["step"] <= resumed_step:
+                    kept.write(line)
         os.replace(temporary, file)
         self._file = file.open("a")
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row; it is in the file when this returns."""
-        self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
 
@@ -55,7 +50,14 @@ class RunLog(StepRows):
 
     def __init__(self, path: str, resumed_step: int) -> None:
         super().__init__(path, resumed_step)
+        lines = Path(path).read_text().splitlines()
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
         self._damaged = {row["damaged"] for row in self.rows if "damaged" in row}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a row, and keep it in memory, too: there are few."""
+        super().add(row)
+        self.rows.append(row)
 
     def add_held_out(self, step: int, rows: list[dict[str, Any]]) -> None:
         """Add the held-out figures over all kinds, on foreground, once for each step."""
