@@ -248,6 +248,9 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
         (["pretrain", "--shards", "nowhere"], "nowhere is not a shard set"),
         (["pretrain", "--shards", "x", "--preset", "huge"], "unknown preset 'huge'; choose one of"),
         (["pretrain", "--shards", "x", "--set", "a.b=1"], "unknown config key"),
+        (["pretrain", "--shards", "x", "--minutes", "0"], "run.minutes must be above 0"),
+        (["pretrain", "--shards", "x", "--method", "nix"], "unknown method 'nix'; choose one of"),
+        (["pretrain", "--shards", "x", "--set", "run.log_every=0"], "must be 1 step or more"),
         (["evaluate", "--checkpoint", "nowhere", "--shards", "x"], "no checkpoint in nowhere"),
     ],
 )

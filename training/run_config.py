@@ -57,6 +57,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.accumulate < 1 or self.keep_last < 1:
             raise ValueError("run.accumulate and run.keep_last must be 1 or more")
+        for name in ("num_steps", "minutes", "epochs"):
+            budget = getattr(self, name)
+            if budget is not None and budget <= 0:
+                raise ValueError(f"run.{name} must be above 0, got {budget}")
+        for name in ("log_every", "evaluate_every", "pictures_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"run.{name} must be 1 step or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
