@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -31,7 +32,7 @@ class Progress:
     """How far a run is; plain values."""
 
     step: int  # steps done
-    elapsed_s: float  # seconds spent in them, over all restarts
+    elapsed_s: float  # seconds of the run over all restarts, evaluation included
     loader: dict[str, Any]  # position of the next batch
     config: dict[str, Any]  # resolved config of the run
     shards: list[dict[str, Any]] = field(default_factory=list)  # what each shard set's index says
@@ -66,8 +67,9 @@ def save_checkpoint(
     training = _gather(_training_tensors(state.model, state.optimizer))
     if not ranks.is_main:
         return final
+    for left in Path(folder).glob(f"{storage.TEMPORARY_PREFIX}step-*"):  # of a save that was killed
+        shutil.rmtree(left, ignore_errors=True)
     temporary = storage.join(folder, f"{storage.TEMPORARY_PREFIX}step-{progress.step:08d}")
-    shutil.rmtree(temporary, ignore_errors=True)
     storage.write_bytes(storage.join(temporary, "model.safetensors"), _pack(weights))
     if average is not None:
         storage.write_bytes(storage.join(temporary, "average.safetensors"), _pack(average))

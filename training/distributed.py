@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -43,6 +43,15 @@ class Ranks:
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
+
+    def refuse_different(self, what: list[Any], advice: str) -> None:
+        """Raise ValueError on all ranks when plain values are not the same on all of them."""
+        if self.world_size == 1:
+            return
+        found: list[Any] = [None] * self.world_size
+        dist.all_gather_object(found, what)
+        if any(values != found[0] for values in found):
+            raise ValueError(f"the ranks do not continue the same run, they have {found}: {advice}")
 
     def agree(self, used: float, stop: bool) -> tuple[float, bool]:
         """What all ranks go by: rank 0's clock, and whether any was told to stop.
@@ -96,7 +105,10 @@ def divide(model: Croco, ranks: Ranks, strategy: Strategy, param_dtype: torch.dt
     gathered in `param_dtype` when they are needed; the model is changed in place.
     """
     if strategy == "fsdp" and dist.is_initialized():
-        policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32)
+        # Inputs stay as they are: targets are made of them, and autocast turns what it must.
+        policy = MixedPrecisionPolicy(
+            param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
         for block in [*model.enc_blocks, *model.dec_blocks]:
             fully_shard(block, mp_policy=policy)
         fully_shard(model, mp_policy=policy)

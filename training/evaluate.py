@@ -135,8 +135,8 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _unlikeness(one: dict[str, Any], other: dict[str, Any]) -> tuple[bool, bool]:
-    return one["kind"] != other["kind"], one["dataset"] != other["dataset"]
+def _unlikeness(one: dict[str, Any], other: dict[str, Any]) -> tuple[bool, ...]:
+    return tuple(one.get(name) != other.get(name) for name in ("part", "kind", "dataset"))
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ from training.models.croco import Croco
 from training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from training.run_config import PretrainConfig, check_same_config, training_view, used_share
 from training.run_log import StepRows, Window
-from training.step import FiniteCheck, Stepper
+from training.step import FiniteCheck, Stepper, check_weights
 from training.stopping import watch_for_stop
 from training.watch import Watcher
 
@@ -69,6 +69,8 @@ def _train(
     config: PretrainConfig, shards: Sequence[str], out: str, show: Show, ranks: Ranks
 ) -> PretrainResult:
     _check_batch(config)
+    if storage.local_path(out) is None:
+        raise ValueError(f"{out}: a run is written to a local disk; give --out a folder there")
     torch.manual_seed(config.run.seed)
     if ranks.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
@@ -90,6 +92,8 @@ def _train(
         loader.restore(saved.loader)
     step, earlier_s = (saved.step, saved.elapsed_s) if saved else (0, 0.0)
     used = used_share(config.run, step, earlier_s, loader.num_batches) if saved else 0.0
+    place = [step, loader.state()["order"]]
+    ranks.refuse_different(place, f"{out} and the shards must be the same for all ranks")
 
     model = Croco(config.model).to(ranks.device)
     if saved:
@@ -145,13 +149,16 @@ def _train(
                 record.add({"step": step, "epoch": epoch, "pairs": batch.pair_ids})
             watcher.log.add_damaged(step, loader.damaged)
             ending = used >= 1 or stopped
+            is_kept = step % config.run.checkpoint_every == 0 or ending
+            if is_kept or step % config.run.log_every == 0:
+                finite.flush()
             if step % config.run.log_every == 0 or ending:
                 row = {"step": step, "used": used, "epoch": loader.epoch, "learning_rate": rate}
-                row["damaged_samples"] = int(ranks.sum(torch.tensor(len(loader.damaged))))
+                row["damaged_samples"] = len(loader.damaged)
                 watcher.training(row, window)
                 window = Window()
-            if step % config.run.checkpoint_every == 0 or ending:
-                finite.flush()
+            if is_kept:
+                check_weights(model, step, ranks)
                 progress = Progress(
                     step=step,
                     elapsed_s=elapsed_s,

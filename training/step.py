@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from training.distributed import Ranks, gather_whole, keep_gradients
 from training.ema import WeightAverage
@@ -153,6 +154,22 @@ def _refuse(answer: _Answer | None) -> None:
     loss = answer.loss()
     if not math.isfinite(loss):
         raise ValueError(describe_bad_loss(loss, answer.step, answer.pair_ids, answer.places))
+
+
+def check_weights(model: nn.Module, step: int, ranks: Ranks) -> None:
+    """Refuse weights that are not finite, before they are kept. All ranks must call, and all raise
+    ValueError when one has such weights.
+    """
+    bad = [~torch.isfinite(_local(parameter)).all() for parameter in model.parameters()]
+    if ranks.sum(torch.stack(bad).sum().float()).item() > 0:
+        raise ValueError(
+            f"the weights after step {step} are not finite, and nothing of them was saved: lower "
+            "optimizer.base_lr or set optimizer.clip_grad_norm, and go on from the last checkpoint"
+        )
+
+
+def _local(parameter: Tensor) -> Tensor:
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 def describe_bad_loss(

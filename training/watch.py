@@ -42,11 +42,7 @@ class Watcher:
         self._config, self._out, self._ranks, self._show = config, out, ranks, show
         name = "log.jsonl" if ranks.is_main else f"log-rank{ranks.rank}.jsonl"
         self.log = RunLog(storage.join(out, name), resumed_step)
-        self._board = (
-            Board(storage.join(out, "tensorboard"), resumed_step)
-            if ranks.is_main and config.run.tensorboard
-            else None
-        )
+        self._board = Board(out, resumed_step) if ranks.is_main and config.run.tensorboard else None
         view = held_out_view(config)
         self._held_out = load_held_out(shards, config.loader, view, config.evaluate.max_pairs)
         self._matching = CorrespondenceConfig(untrained_seed=config.run.seed)

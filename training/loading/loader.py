@@ -42,6 +42,13 @@ class LoaderConfig(ShardFilesConfig):
     roles: Roles = "as_mined"
     max_bad_share: float = 0.01  # damaged samples, as a share of all, above which the run stops
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "prefetch_batches", "window_shards"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"loader.{name} must be 1 or more, got {getattr(self, name)}")
+        if self.num_workers < 0:
+            raise ValueError(f"loader.num_workers must be 0 or more, got {self.num_workers}")
+
 
 class PairLoader:
     """An endless iterator over batches; `state` and `restore` give and take its position."""
@@ -76,7 +83,7 @@ class PairLoader:
         )
         self._maker = BatchMaker(urls, view, reading, config)
         self._config, self._view, self._lend = config, view, lend
-        self._urls, self._pin_memory, self._world_size = list(urls), pin_memory, world_size
+        self._urls, self._pin_memory = list(urls), pin_memory
         self.epoch, self.batch = 0, 0  # of the batch that comes next
         self.damaged: dict[tuple[int, ...], str] = {}  # set, shard, position -> what was wrong
         if not self.num_batches:
@@ -164,10 +171,10 @@ class PairLoader:
         )
 
     def _check_damaged(self) -> None:
-        num_read = self.num_pairs / self._world_size
-        if len(self.damaged) > self._config.max_bad_share * num_read:
+        # Over the epochs a rank meets nearly every damaged sample there is.
+        if len(self.damaged) > self._config.max_bad_share * self.num_pairs:
             raise ValueError(
-                f"{len(self.damaged)} of {num_read:.0f} samples are damaged, more than "
+                f"{len(self.damaged)} of {self.num_pairs} samples are damaged, more than "
                 f"loader.max_bad_share = {self._config.max_bad_share} allows; the last: "
                 f"{list(self.damaged.values())[-1]}"
             )

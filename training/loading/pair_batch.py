@@ -60,10 +60,6 @@ class PairBatch:
         """Copy the tensors to a device."""
         return self._with({n: x.to(device, non_blocking=True) for n, x in self._tensors().items()})
 
-    def pin_memory(self) -> "PairBatch":
-        """Move the tensors to memory from which a GPU copies without waiting."""
-        return self._with({name: tensor.pin_memory() for name, tensor in self._tensors().items()})
-
     def split(self, parts: int) -> Iterator["PairBatch"]:
         """Yield the batch in `parts` of equal size; `damaged` stays with the whole."""
         size = len(self) // parts
