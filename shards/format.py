@@ -1,7 +1,7 @@
 """The shard format: what the tars and the index hold, for the builder and for the trainer.
 
 A shard set is a folder (local or object store) with tars and `index.json`. A sample is three files
-of a tar: `<pair_id>.a.jpg` (the image that is masked), `<pair_id>.b.jpg` (the one that helps) and
+of a tar: `<pair_id>.a.jpg` and `<pair_id>.b.jpg` (which of them is masked is up to the trainer) and
 `<pair_id>.json`. Plain `webdataset` reads the tars. Nothing here is pickled, and nothing heavy is
 imported: `training` needs this module and `groups.py` alone.
 """

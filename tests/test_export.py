@@ -34,7 +34,7 @@ SHARDS = {
 def run_export(folder: Path, positions: str = "rope", **options) -> tuple[Croco, Path]:
     model = small_model(positions, seed=1)
     write_run(folder / "run", model, step=1500, loader=LoaderConfig(batch_size=32))
-    (folder / "run" / "held_out.jsonl").write_text(json.dumps(HELD_OUT) + "\n")
+    (folder / "run" / "held_out.jsonl").write_text(json.dumps({**HELD_OUT, "step": 1500}) + "\n")
     export(str(folder / "run"), str(folder / "out"), **options)
     return model, folder / "out"
 

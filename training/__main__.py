@@ -163,7 +163,8 @@ def run_pretrain(options: argparse.Namespace) -> int:
         return EXIT_CODE
     if result.rows:
         print(format_rows(result.rows))
-        print(format_correspondence(result.rows))
+        if config.model.second_image:
+            print(format_correspondence(result.rows))
     print(f"{result.step} steps; checkpoint {result.checkpoint}")
     if result.picture:
         print(f"picture {result.picture}")
@@ -189,6 +190,10 @@ def run_evaluate(options: argparse.Namespace) -> int:
     config = override(config_from_dict(read_progress(checkpoint).config), options.set)
     model = Croco(config.model).to(choose_device(config.run.device))
     load_weights(checkpoint, model, average=options.average)
+    if options.matches and not config.model.second_image:
+        raise ValueError(
+            f"--matches needs a model with a second image; that of {checkpoint} has none"
+        )
     held_out = load_held_out(
         options.shards, config.loader, held_out_view(config), config.evaluate.max_pairs
     )
@@ -204,7 +209,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
             print(json.dumps({**row, "checkpoint": checkpoint}))
     else:
         print(format_rows(rows))
-        print(format_correspondence(rows))
+        if config.model.second_image:
+            print(format_correspondence(rows))
     if options.matches:
         png = draw_matches(model, held_out, choose_rows(held_out), CorrespondenceConfig())
         storage.write_bytes(options.matches, png)
@@ -295,7 +301,8 @@ def run_presets(options: argparse.Namespace) -> int:
         return 0
     for section, values in to_dict(compose(options.name)).items():
         for key, value in values.items():
-            print(f"{section}.{key} = {value}")
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            print(f"{section}.{key} = {text}".rstrip())
     return 0
 
 

@@ -36,6 +36,7 @@ class Progress:
     loader: dict[str, Any]  # position of the next batch
     config: dict[str, Any]  # resolved config of the run
     shards: list[dict[str, Any]] = field(default_factory=list)  # what each shard set's index says
+    world_size: int = 1  # ranks that trained together
 
 
 @dataclass(frozen=True, kw_only=True)

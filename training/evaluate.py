@@ -132,6 +132,11 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
                 )
                 pairs = next(cell["pairs"] for cell in cells if cell)
                 lines.append(f"{kind:14}{patches:12}{pairs:6d}{numbers}")
+    lines += [
+        f"keypoints found within {KEYPOINT_PCK} of the image's side: {row['value']:.3f}"
+        for row in rows
+        if row["metric"] == "keypoint_pck" and row["value"] is not None
+    ]
     return "\n".join(lines)
 
 

@@ -59,7 +59,14 @@ def export(checkpoint: str, out: str, layout: str = "all", average: bool = False
     if is_local:
         shutil.rmtree(target, ignore_errors=True)
     try:
-        names = _write(target, layout, average, progress, weights, _read_held_out(checkpoint))
+        names = _write(
+            target,
+            layout,
+            average,
+            progress,
+            weights,
+            _read_held_out(checkpoint, progress, average),
+        )
         if is_local:
             os.makedirs(out, exist_ok=True)  # an empty folder is replaced
             os.replace(target, out)
@@ -106,6 +113,7 @@ def _write(
         model=config,
         config=progress.config,
         step=progress.step,
+        world_size=progress.world_size,
         elapsed_s=progress.elapsed_s,
         is_average=average,
         shards=shards,
@@ -149,15 +157,17 @@ def _read_weights(checkpoint: str, average: bool) -> dict[str, Tensor]:
     return weights
 
 
-def _read_held_out(checkpoint: str) -> list[dict[str, Any]]:
-    """The rows of the run that a checkpoint belongs to, if it has some."""
+def _read_held_out(checkpoint: str, progress: Progress, is_average: bool) -> list[dict[str, Any]]:
+    """The rows of the run that a checkpoint belongs to, if it has some of just these weights."""
     folder = posixpath.dirname(checkpoint.rstrip("/"))
     if last_name(folder) != "checkpoints":
         return []
     url = storage.join(posixpath.dirname(folder), "held_out.jsonl")
     if not storage.exists(url):
         return []
-    return [json.loads(line) for line in storage.read_text(url).splitlines() if line]
+    rows = [json.loads(line) for line in storage.read_text(url).splitlines() if line]
+    step, average = progress.step, bool(progress.config["optimizer"]["ema"])
+    return [row for row in rows if (row["step"], average) == (step, is_average)]
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:

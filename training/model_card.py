@@ -25,6 +25,7 @@ class CardFacts:
     is_average: bool  # the weights are the running mean
     shards: Sequence[dict[str, Any]] = ()  # what each shard set's index says
     held_out: Sequence[dict[str, Any]] = ()  # rows of `evaluate`
+    world_size: int = 1  # ranks that trained together, each with its batch
     files: dict[str, str] = field(default_factory=dict)  # name -> what it is
     timm_line: str = ""  # of Python, loads the encoder
 
@@ -110,7 +111,8 @@ def _describe_data(shards: Sequence[dict[str, Any]]) -> str:
 
 def _describe_training(facts: CardFacts) -> str:
     batch_size = facts.config.get("loader", {}).get("batch_size")
-    seen = f"{facts.step * batch_size:,} pairs seen" if batch_size else f"pairs seen {UNKNOWN}"
+    num_pairs = facts.step * facts.world_size * (batch_size or 0)
+    seen = f"{num_pairs:,} pairs seen" if batch_size else f"pairs seen {UNKNOWN}"
     settings = [
         (f"{section}.{key}", f"`{value}`")
         for section, values in strip_places(facts.config).items()

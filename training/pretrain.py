@@ -165,6 +165,7 @@ def _train(
                     loader=loader.state(),
                     config=to_dict(config),
                     shards=described,
+                    world_size=ranks.world_size,
                 )
                 keep = KeepConfig(last=config.run.keep_last, every=config.run.keep_every)
                 checkpoint = save_checkpoint(checkpoints, state, progress, keep, ranks)

@@ -75,7 +75,7 @@ class Watcher:
         self.log.add_held_out(step, rows)
         self._plot(self.log.rows[-1])
         self._show(used, format_held_out(self.log.rows[-1]))
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        lines = "".join(json.dumps({**row, "step": step}) + "\n" for row in rows)
         storage.write_text(storage.join(self._out, "held_out.jsonl"), lines)
         return rows
 
