@@ -57,7 +57,7 @@ quality: $(ENV)  ## measure mined pairs against the truth of synthetic scenes
 scaling: $(ENV)  ## measure how the cost of pairing grows with the footage
 	@$(RUN) -m mining scaling $(ARGS)
 
-study-pretrain: $(ENV) $(LOCAL_INDEXES)  ## does pre-training use the second image? 20 minutes
+study-pretrain: $(ENV) $(LOCAL_INDEXES)  ## does pre-training use the second image?
 	@$(RUN) -m training study-pretrain --shards $(SHARDS) $(ARGS)
 
 bench-train: $(ENV) $(firstword $(LOCAL_INDEXES))  ## measure the speed of the loader and of training
