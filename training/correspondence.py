@@ -97,9 +97,7 @@ def find_places(
     """
     device = next(model.parameters()).device
     places = []
-    for start in range(0, len(pairs), batch_size):
-        rows = list(range(start, min(start + batch_size, len(pairs))))
-        part = pairs.choose(rows).to(device)
+    for part in (chunk.to(device) for chunk in pairs.chunks(batch_size)):
         a_B3HW, b_B3HW = part.inputs()
         attention_BNN = attention_between(model, a_B3HW, b_B3HW)
         if config.both_ways:

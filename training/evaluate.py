@@ -150,12 +150,13 @@ def _patch_losses(
 ) -> Tensor:
     device = next(model.parameters()).device
     losses = []
-    for start in range(0, len(held_out), batch_size):
-        rows = list(range(start, min(start + batch_size, len(held_out))))
-        part = held_out.choose(rows).to(device)
+    helpers = held_out.choose(partners) if second == "wrong" and partners else held_out
+    parts = zip(held_out.chunks(batch_size), helpers.chunks(batch_size), strict=True)
+    for chunk, helper in parts:
+        part = chunk.to(device)
         a_B3HW, b_B3HW = part.inputs()
-        if second == "wrong" and partners:
-            _, b_B3HW = held_out.choose([partners[row] for row in rows]).to(device).inputs()
+        if helpers is not held_out:
+            _, b_B3HW = helper.to(device).inputs()
         elif second == "no":
             b_B3HW = torch.zeros_like(b_B3HW)
         losses.append(model(a_B3HW, b_B3HW, part.visible, part.masked).loss_BM.cpu())
@@ -166,9 +167,7 @@ def _patch_losses(
 def _keypoint_row(model: Croco, held_out: PairBatch, batch_size: int) -> dict[str, Any]:
     device = next(model.parameters()).device
     right, seen = 0, 0
-    for start in range(0, len(held_out), batch_size):
-        rows = list(range(start, min(start + batch_size, len(held_out))))
-        part = held_out.choose(rows).to(device)
+    for part in (chunk.to(device) for chunk in held_out.chunks(batch_size)):
         found_BNK3 = model(*part.inputs(), part.visible, part.masked).keypoints_BNK3
         distance_BK = (find_keypoints(found_BNK3) - part.keypoints_b[:, :, :2]).norm(dim=2)
         seen_BK = part.keypoints_b[:, :, 2] > 0

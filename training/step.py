@@ -62,7 +62,7 @@ class Stepper:
 
     def backward(self, batch: PairBatch) -> StepSums:
         """Add a batch's gradients to the parameters'."""
-        parts = list(batch.split(self._config.run.accumulate))
+        parts = list(batch.chunks(len(batch) // self._config.run.accumulate))
         weights = [self._weights(part) for part in parts]
         totals_2 = torch.stack([torch.stack([p.sum(), k.sum()]) for p, k in weights]).sum(0)
         totals_2 = self._ranks.sum(totals_2).clamp(min=1e-6)

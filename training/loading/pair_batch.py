@@ -60,9 +60,10 @@ class PairBatch:
         """Copy the tensors to a device."""
         return self._with({n: x.to(device, non_blocking=True) for n, x in self._tensors().items()})
 
-    def split(self, parts: int) -> Iterator["PairBatch"]:
-        """Yield the batch in `parts` of equal size; `damaged` stays with the whole."""
-        size = len(self) // parts
+    def chunks(self, size: int) -> Iterator["PairBatch"]:
+        """Yield the batch in parts of `size` samples, the last one with what is left; `damaged`
+        stays with the whole.
+        """
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
             lists = {name: getattr(self, name)[rows] for name in ("metas", "places", "swapped")}
