@@ -97,7 +97,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
         print_rows(problems, arguments.format)
     else:
         index = read_index(arguments.url)
-        print(f"{len(index.shards)} shards with {index.num_pairs} pairs, every one whole")
+        print(f"{len(index.shards)} shards with {index.num_samples} pairs, every one whole")
     return int(bool(problems))
 
 

@@ -54,8 +54,8 @@ class BuildReport:
             ("pairs picked", self.num_in),
             *((f"rejected: {reason}", count) for reason, count in self.rejected.items()),
             ("failed", self.num_failed),
-            ("pairs written", index.num_pairs),
-            *((f"  {kind}", count) for kind, count in index.pairs_by_kind.items()),
+            ("pairs written", index.num_samples),
+            *((f"  {kind}", count) for kind, count in index.samples_by_kind.items()),
             *((f"  {split}", _num_samples(index.of_split(split))) for split in SPLITS),
             ("shards", len(index.shards)),
             ("bytes", sum(shard.bytes for shard in index.shards)),
@@ -177,8 +177,8 @@ def _write_set(
         name=name,
         query=plan.where,
         seed=plan.config.seed,
-        num_pairs=sum(len(tar.pair_ids) for tar in tars),
-        pairs_by_kind=dict(
+        num_samples=sum(len(tar.pair_ids) for tar in tars),
+        samples_by_kind=dict(
             sorted(Counter(kinds[id] for tar in tars for id in tar.pair_ids).items())
         ),
         crop_px=plan.crop_px,

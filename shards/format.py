@@ -1,9 +1,10 @@
 """The shard format: what the tars and the index hold, for the builder and for the trainer.
 
-A shard set is a folder (local or object store) with tars and `index.json`. A sample is three files
-of a tar: `<pair_id>.a.jpg` and `<pair_id>.b.jpg` (which of them is masked is up to the trainer) and
-`<pair_id>.json`. Plain `webdataset` reads the tars. Nothing here is pickled, and nothing heavy is
-imported: `training` needs this module and `groups.py` alone.
+A shard set is a folder (local or object store) with tars and `index.json`. It holds pairs, whose
+samples are three files of a tar: `<pair_id>.a.jpg` and `<pair_id>.b.jpg` (which of them is masked
+is up to the trainer) and `<pair_id>.json`; or labelled images, as `labels.py` says. Plain
+`webdataset` reads the tars. Nothing here is pickled, and nothing heavy is imported: `training`
+needs this module, `groups.py` and `labels.py` alone.
 """
 
 import base64
@@ -11,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,11 @@ import numpy.typing as npt
 from catalog import storage
 from shards.groups import MAX_GROUPS, Group, decode_groups
 
-FORMAT = 2
+FORMAT = 3
 INDEX_NAME = "index.json"
 SPLITS = ("train", "val")
-EXTENSIONS = ("a.jpg", "b.jpg", "json")
+EXTENSIONS = ("a.jpg", "b.jpg", "json")  # of a pair
+Contents = Literal["pairs", "labels"]
 FOREGROUND_GRID = 32  # cells along each side of a crop's foreground map
 CROP_COLUMNS = ("crop_id", "view_id", "frame_index", "time_s")  # of a crop's row, unchanged
 
@@ -41,18 +43,19 @@ class ShardEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What `index.json` says: how the pairs were picked, and the tars in order."""
+    """What `index.json` says: how the samples were picked, and the tars in order."""
 
     name: str
-    query: str  # SQL condition that picked the pairs
+    query: str  # SQL condition that picked the samples
     seed: int  # of the order of the samples
-    num_pairs: int
-    pairs_by_kind: dict[str, int]
+    num_samples: int
+    samples_by_kind: dict[str, int]
     crop_px: int  # side of every image
     groups: tuple[Group, ...]  # the datasets, kinds and parts of the samples; at most 256
     shards: tuple[ShardEntry, ...]
-    plan: str = ""  # hash of everything that went in: the picked pairs, their crops, the settings
-    num_failed: int = 0  # picked pairs whose images could not be read
+    contents: Contents = "pairs"
+    plan: str = ""  # hash of everything that went in: the picked rows, their images, the settings
+    num_failed: int = 0  # picked samples whose images could not be read
     config: dict[str, Any] = field(default_factory=dict)  # caps, sizes and other settings
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
@@ -188,8 +191,10 @@ def _contradiction(index: ShardIndex) -> str | None:
         return f"unknown split {sorted(splits)[0]!r}"
     if any(len(shard.sha256) != 64 for shard in index.shards):
         return "a sha256 is not 64 digits"
-    if num_samples != index.num_pairs or sum(index.pairs_by_kind.values()) != index.num_pairs:
-        return f"{index.num_pairs} pairs but {num_samples} samples in its shards"
+    if num_samples != index.num_samples or sum(index.samples_by_kind.values()) != num_samples:
+        return f"{index.num_samples} samples but {num_samples} in its shards"
+    if index.contents not in get_args(Contents):
+        return f"unknown contents {index.contents!r}"
     return _wrong_groups(index)
 
 
@@ -211,6 +216,6 @@ def _wrong_groups(index: ShardIndex) -> str | None:
     for group, count in zip(index.groups, counts.tolist(), strict=False):
         by_kind[group.kind] += count
     found_kinds = {kind: count for kind, count in by_kind.items() if count}
-    if found_kinds != index.pairs_by_kind:
-        return f"its pairs by kind are {index.pairs_by_kind} but its groups have {found_kinds}"
+    if found_kinds != index.samples_by_kind:
+        return f"its samples by kind are {index.samples_by_kind} but its groups have {found_kinds}"
     return None

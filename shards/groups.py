@@ -21,7 +21,7 @@ class Group:
     """What the samples of a group have in common."""
 
     dataset: str
-    kind: str  # `cross_view` or `cross_pose`
+    kind: str  # `cross_view` or `cross_pose`; of labelled images `single` or `two_view`
     part: str  # `body`, `left_hand` or `right_hand`
 
 

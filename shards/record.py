@@ -58,7 +58,7 @@ def record_set(
         "query": index.query,
         "seed": index.seed,
         "config": json.dumps(index.config, sort_keys=True),
-        "num_pairs": index.num_pairs,
+        "num_pairs": index.num_samples,
     }
     unit = {
         **where,
@@ -66,7 +66,7 @@ def record_set(
         "dataset": plan.dataset,
         "counted": "pairs",
         "num_in": plan.num_in,
-        "num_kept": index.num_pairs,
+        "num_kept": index.num_samples,
         "num_rejected": len(plan.dropped),
         "num_failed": len(failures),
     }

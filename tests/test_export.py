@@ -25,8 +25,8 @@ SHARDS = {
     "url": "s3://host-of-mine/private/bodies",
     "name": "bodies",
     "query": "view_angle_deg / 2 < 30 | part = 'body'",
-    "num_pairs": 12345,
-    "pairs_by_kind": {"cross_view": 12000, "cross_pose": 345},
+    "num_samples": 12345,
+    "samples_by_kind": {"cross_view": 12000, "cross_pose": 345},
     "plan": "c0ffee",
 }
 

@@ -31,7 +31,7 @@ def make_index(numbers_by_shard: list[np.ndarray], groups: list[Group]) -> Shard
         for i, of_shard in enumerate(numbers_by_shard)
     ]  # fmt: skip
     index = ShardIndex(
-        name="set", query="true", seed=0, num_pairs=len(numbers), pairs_by_kind=dict(kinds),
+        name="set", query="true", seed=0, num_samples=len(numbers), samples_by_kind=dict(kinds),
         crop_px=64, groups=tuple(groups), shards=tuple(shards),
     )  # fmt: skip
     return ShardIndex.from_json(index.to_json())

@@ -88,12 +88,12 @@ def test_the_condition_picks_the_pairs(root: str) -> None:
     report = build(root, where="score > 0.5 AND kind = 'cross_view'")
     wanted = rows(root, "SELECT pair_id FROM pairs WHERE score > 0.5 AND kind = 'cross_view'")
     assert sorted(keys(report.url)) == sorted(row["pair_id"] for row in wanted)
-    assert report.index.pairs_by_kind == {"cross_view": len(wanted)}
+    assert report.index.samples_by_kind == {"cross_view": len(wanted)}
 
 
 def test_a_condition_may_ask_other_tables(root: str) -> None:
     where = "capture_id IN (SELECT capture_id FROM captures WHERE subject = 'subject-1')"
-    assert build(root, where=where).index.num_pairs == 32
+    assert build(root, where=where).index.num_samples == 32
 
 
 def test_a_dataset_is_picked_by_name(root: str) -> None:
@@ -138,7 +138,7 @@ def test_a_cap_keeps_view_angles_balanced(root: str) -> None:
         if meta["kind"] == "cross_view"
     )
     assert set(bins.values()) == {1} and len(bins) == 8 * 3  # 28 to 38 degrees, of 8 people
-    assert report.index.pairs_by_kind["cross_pose"] == 8 * 10  # these have no angle: none dropped
+    assert report.index.samples_by_kind["cross_pose"] == 8 * 10  # these have no angle: none dropped
 
 
 def test_counts_add_up_and_every_dropped_pair_is_a_row(root: str) -> None:
@@ -226,13 +226,13 @@ def test_a_tar_knows_no_clock_and_no_user(root: str) -> None:
 def test_the_index_counts_what_is_there(root: str) -> None:
     report = build(root)
     raw = json.loads(storage.read_text(storage.join(report.url, "index.json")))
-    assert raw["format"] == 2 and raw["crop_px"] == CROP_PX and raw["query"] == "score > 0"
+    assert raw["format"] == 3 and raw["crop_px"] == CROP_PX and raw["query"] == "score > 0"
     for shard in raw["shards"]:
         data = storage.read_bytes(storage.join(report.url, shard["name"]))
         assert (len(data), sha256(data)) == (shard["bytes"], shard["sha256"])
     assert (
         sum(shard["samples"] for shard in raw["shards"])
-        == raw["num_pairs"]
+        == raw["num_samples"]
         == len(keys(report.url))
     )
     assert ShardIndex.from_json(report.index.to_json()) == report.index
@@ -328,7 +328,7 @@ def test_a_changed_plan_replaces_tars_and_rows(root: str) -> None:
     assert [row["num_pairs"] for row in rows(root, "SELECT * FROM shard_sets")] == [
         len(keys(after.url))
     ]
-    assert len(rows(root, "SELECT * FROM samples")) == after.index.num_pairs
+    assert len(rows(root, "SELECT * FROM samples")) == after.index.num_samples
     fresh = {name: digest for name, digest in digests(after.url).items() if name != "mine.tar"}
     assert fresh == digests(build(root, where="score > 0.5", out=f"{root}/other").url)
 
@@ -452,7 +452,7 @@ def test_a_damaged_crop_costs_its_pairs_and_is_named(root: str) -> None:
     assert verify(report.url) == []
     storage.write_bytes(file, intact)  # the same command again takes up what was repaired
     again = build(root, where="true", seed=1)
-    assert not again.skipped and again.index.num_pairs == whole.index.num_pairs
+    assert not again.skipped and again.index.num_samples == whole.index.num_samples
     assert rows(root, "SELECT * FROM failures") == []
 
 
@@ -460,7 +460,7 @@ def test_a_missing_tar_of_crops_costs_its_capture(root: str) -> None:
     crop = rows(root, "SELECT * FROM crops ORDER BY crop_id")[0]
     storage.delete(storage.join(root, crop["file"]))
     report = build(root, where="true")
-    assert report.num_failed == 32 and report.index.num_pairs == 96
+    assert report.num_failed == 32 and report.index.num_samples == 96
     [error] = rows(root, "SELECT DISTINCT error FROM failures")
     assert crop["file"] in error["error"] and "cannot be read" in error["error"]
 
@@ -545,8 +545,8 @@ INDEX = ShardIndex(
     name="toy",
     query="true",
     seed=0,
-    num_pairs=3,
-    pairs_by_kind={"cross_view": 3},
+    num_samples=3,
+    samples_by_kind={"cross_view": 3},
     crop_px=64,
     shards=(
         ShardEntry(
@@ -570,7 +570,7 @@ INDEX = ShardIndex(
     [
         ({"format": 1}, "has format 1 but this version reads 2"),
         ({"format": None}, "is not the index of a shard set"),
-        ({"num_pairs": 4}, "4 pairs but 3 samples"),
+        ({"num_samples": 4}, "4 samples but 3 in its shards"),
         ({"crop_px": None}, "crop_px"),
         ({"shards": [{"name": "x"}]}, "is damaged"),
         ({"shards": [{**vars(INDEX.shards[0]), "name": "../x.tar"}]}, "is not a file name"),
@@ -580,7 +580,7 @@ INDEX = ShardIndex(
         ({"shards": [{**vars(INDEX.shards[0]), "groups": "000200"}]}, "of group 2 of 2"),
         ({"groups": [vars(INDEX.groups[0])] * 2}, "one is there twice"),
         ({"groups": None}, "is damaged: 'groups'"),
-        ({"pairs_by_kind": {"cross_view": 2, "cross_pose": 1}}, "but its groups have"),
+        ({"samples_by_kind": {"cross_view": 2, "cross_pose": 1}}, "but its groups have"),
     ],
 )
 def test_a_wrong_index_is_refused_in_one_sentence(change: dict[str, Any], message: str) -> None:
@@ -662,7 +662,7 @@ def test_the_commands_build_list_show_and_check(root: str, tmp_path: Path) -> No
     built = run("build", "--root", root, "--dataset", "tiny", "--where", where, "--format", "json")
     counts = {row["what"]: row["amount"] for row in built}
     url = f"{root}/shards/tiny"
-    assert counts["pairs written"] == read_index(url).num_pairs
+    assert counts["pairs written"] == read_index(url).num_samples
     listed = run("ls", "--root", root, "--format", "json")
     assert listed[0]["url"] == "shards/tiny" and listed[0]["query"] == where
     assert [row["name"] for row in run("ls", url, "--format", "json")] == [

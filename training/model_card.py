@@ -91,12 +91,12 @@ def _describe_data(shards: Sequence[dict[str, Any]]) -> str:
     rows = []
     for entry in shards:
         kinds = ", ".join(
-            f"{kind} {count:,}" for kind, count in (entry.get("pairs_by_kind") or {}).items()
+            f"{kind} {count:,}" for kind, count in (entry.get("samples_by_kind") or {}).items()
         )
         rows.append(
             (
                 entry.get("name") or last_name(str(entry.get("url", UNKNOWN))),
-                f"{entry['num_pairs']:,}" if "num_pairs" in entry else UNKNOWN,
+                f"{entry['num_samples']:,}" if "num_samples" in entry else UNKNOWN,
                 kinds or UNKNOWN,
                 _listed(entry.get("splits")),
                 _listed(entry.get("licences")),

@@ -208,7 +208,7 @@ def _compile(model: Croco, config: PretrainConfig) -> None:
 
 def _describe_shards(shards: Sequence[str]) -> list[dict[str, Any]]:
     """What the indexes say of the shard sets, for the checkpoint and the model card."""
-    columns = ("name", "query", "num_pairs", "pairs_by_kind", "plan")
+    columns = ("name", "query", "num_samples", "samples_by_kind", "plan")
     indexes = [(url, asdict(read_index(url))) for url in shards]
     return [{"url": url, **{name: index[name] for name in columns}} for url, index in indexes]
 
