@@ -20,8 +20,8 @@ first pixel, and the camera's frame is x right, y down, z ahead, in metres:
     pixels_from_cam     3x3: projects camera coordinates to the stored image; null: unknown
     body                the surface by reference: a body model, its pose, shape and place; see Body
     dense_points        P x (x_px, y_px, part, u, v): parts from 1, u and v from 0 to 1; null: none
-    dense_chart         whose parts, u and v these and those of `iuv.png` are: `densepose` (24 parts)
-                        or `anny` (14 parts, u and v in its texture); null where neither is there
+    dense_chart         whose parts, u and v these and those of `iuv.png` are: `densepose` (24)
+                        or `anny` (14, u and v in its texture); null where neither is there
 
 `iuv.png` is RGB: the part (0: no person), and u and v from 0 to 255. No vertices are stored: the
 body model gives them.

@@ -568,7 +568,7 @@ INDEX = ShardIndex(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "has format 1 but this version reads 2"),
+        ({"format": 1}, "has format 1 but this version reads 3"),
         ({"format": None}, "is not the index of a shard set"),
         ({"num_samples": 4}, "4 samples but 3 in its shards"),
         ({"crop_px": None}, "crop_px"),
