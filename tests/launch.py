@@ -14,7 +14,7 @@ MICRO = [
     "model.image_px=32", "model.patch_px=8", "model.encoder_depth=2", "model.encoder_width=32",
     "model.encoder_heads=2", "model.decoder_depth=2", "model.decoder_width=32",
     "model.decoder_heads=2", "run.evaluate_every=100000", "run.pictures_every=100000",
-    "run.checkpoint_every=5", "run.log_every=1", "run.tensorboard=false", "run.record_pairs=true",
+    "run.checkpoint_every=5", "run.log_every=1", "run.tensorboard=false", "run.record_samples=true",
     "evaluate.max_pairs=32", "loss.background_weight=0.5",
 ]  # fmt: skip
 

@@ -41,7 +41,7 @@ def take(loader: PairLoader, count: int) -> list[PairBatch]:
 
 
 def ids(batches: list[PairBatch]) -> list[str]:
-    return [pair_id for batch in batches for pair_id in batch.pair_ids]
+    return [pair_id for batch in batches for pair_id in batch.sample_ids]
 
 
 def test_an_epoch_has_every_sample_once_in_a_new_order(shards):
@@ -61,7 +61,7 @@ def test_worker_processes_change_nothing(shards, workers, options):
     alone = take(make_loader(shards, **options), 13)
     shared = take(make_loader(shards, workers, **options), 13)
     for one, other in zip(alone, shared, strict=True):
-        assert one.pair_ids == other.pair_ids and one.places == other.places
+        assert one.sample_ids == other.sample_ids and one.places == other.places
         assert one.swapped == other.swapped
         for name in ("images_a", "images_b", "foreground", "visible", "masked"):
             assert torch.equal(getattr(one, name), getattr(other, name))
@@ -69,13 +69,13 @@ def test_worker_processes_change_nothing(shards, workers, options):
 
 @pytest.mark.parametrize(("workers", "options"), [(0, {}), (2, {}), (0, MIXED)])
 def test_a_restored_position_gives_exactly_the_missing_samples(shards, workers, options):
-    whole = [batch.pair_ids for batch in take(make_loader(shards, **options), 14)]
+    whole = [batch.sample_ids for batch in take(make_loader(shards, **options), 14)]
     for stop in (1, 9, 10, 13):
         first = make_loader(shards, workers, **options)
         take(first, stop)
         second = make_loader(shards, workers, **options)
         second.restore(first.state())
-        assert [batch.pair_ids for batch in take(second, 14 - stop)] == whole[stop:]
+        assert [batch.sample_ids for batch in take(second, 14 - stop)] == whole[stop:]
 
 
 def test_a_position_in_other_batches_is_refused(shards):
@@ -92,7 +92,7 @@ def test_ranks_share_each_step(shards, options):
     ranks = [take(make_loader(shards, rank=r, world_size=2, **options), 5) for r in (0, 1)]
     for step, whole in enumerate(together):
         halves = [batches[step] for batches in ranks]
-        assert whole.pair_ids == halves[0].pair_ids + halves[1].pair_ids
+        assert whole.sample_ids == halves[0].sample_ids + halves[1].sample_ids
         assert torch.equal(whole.images_a, torch.cat([half.images_a for half in halves]))
 
 
@@ -106,7 +106,7 @@ def test_augmentation_and_masks_change_with_the_epoch(shards):
     loader = make_loader(shards)
     epochs = [{}, {}]
     for batch in take(loader, 20)[:20]:
-        for i, pair_id in enumerate(batch.pair_ids):
+        for i, pair_id in enumerate(batch.sample_ids):
             epoch = epochs[pair_id in epochs[0]]
             epoch[pair_id] = (batch.images_a[i], batch.masked[i])
     differ = [
@@ -133,12 +133,12 @@ def test_swapped_pairs_have_their_images_in_the_other_roles(shards):
     drawn = take(make_loader(shards, view=PLAIN, roles="random"), 20)
     swapped = {}
     for one, other in zip(mined, drawn, strict=True):
-        assert one.pair_ids == other.pair_ids and not any(one.swapped)
+        assert one.sample_ids == other.sample_ids and not any(one.swapped)
         for i, swap in enumerate(other.swapped):
             a, b = (one.images_b, one.images_a) if swap else (one.images_a, one.images_b)
             assert torch.equal(other.images_a[i], a[i]) and torch.equal(other.images_b[i], b[i])
             assert one.metas[i] == other.metas[i]
-            swapped.setdefault(other.pair_ids[i], []).append(swap)
+            swapped.setdefault(other.sample_ids[i], []).append(swap)
     draws = [swap for both in swapped.values() for swap in both]
     assert 25 <= sum(draws) <= 55  # of 80
     assert any(first != second for first, second in swapped.values())  # drawn anew each epoch
@@ -206,7 +206,7 @@ def test_shares_decide_what_an_epoch_holds(tmp_path):
     shares = {"sources": ("small=3", "large=1"), "kinds": ("cross_view=1", "cross_pose=1")}
     loader = make_loader(urls, **shares)
     metas = [meta for batch in take(loader, 10) for meta in batch.metas]
-    assert loader.num_pairs == len(metas) == 40
+    assert loader.num_samples == len(metas) == 40
     assert Counter(meta["dataset"] for meta in metas) == {"small": 30, "large": 10}
     assert Counter(meta["kind"] for meta in metas) == {"cross_view": 20, "cross_pose": 20}
     times = Counter(meta["pair_id"] for meta in metas if meta["dataset"] == "small")
@@ -219,7 +219,7 @@ def test_parts_are_mixed_over_sets_and_others_left_out(tmp_path):
         write_toy_shards(tmp_path / "hands", (12, 12), parts=("left_hand", "right_hand"), seed=1),
     ]
     loader = make_loader(urls, parts=("body=1", "left_hand=2"))
-    assert loader.num_pairs == 24
+    assert loader.num_samples == 24
     parts = Counter(meta["part"] for batch in take(loader, 6) for meta in batch.metas)
     assert parts == {"body": 8, "left_hand": 16}
 
@@ -238,7 +238,7 @@ def test_a_truncated_shard_costs_only_what_is_lost(tmp_path):
     batches = take(loader, 10)
     lost = set(whole) - set(ids(batches))
     assert 5 <= len(lost) <= 12 and len(loader.damaged) == len(lost)
-    assert all(len(batch.pair_ids) == 4 for batch in batches)
+    assert all(len(batch.sample_ids) == 4 for batch in batches)
     assert all("train-000001.tar sample" in reason for reason in loader.damaged.values())
 
 

@@ -8,11 +8,13 @@ import torch
 from catalog.config import override
 from tests.pair_batches import random_batch
 from training.distributed import Ranks
+from training.loop import stepping_of
 from training.models.croco import Croco, CrocoConfig
 from training.models.plain import PlainCroco
 from training.optimizer import make_optimizer, set_learning_rate
 from training.plain import plain_losses, plain_optimizer, plain_step
 from training.presets import tiny
+from training.pretrain import objective_of
 from training.step import Stepper
 
 SMALL = [
@@ -39,7 +41,7 @@ def random_model(config: CrocoConfig) -> Croco:
 def make_stepper(model: Croco, config) -> Stepper:
     optimizer = make_optimizer(model, config.optimizer)
     set_learning_rate(optimizer, 1e-3)
-    return Stepper(model, optimizer, None, config, Ranks())
+    return Stepper(model, optimizer, None, objective_of(config), stepping_of(config), Ranks())
 
 
 @pytest.mark.parametrize("positions", ["rope", "sincos"])

@@ -16,7 +16,7 @@ import torch
 from catalog.commands import main
 from catalog.config import override, to_dict
 from tests.toy_shards import write_toy_shards
-from training import step as step_module
+from training import loss as loss_module
 from training.__main__ import build_parser
 from training.checkpoint import find_checkpoint
 from training.evaluate import wrong_partners
@@ -154,8 +154,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(shards, tmp_path, monke
         seen.append(1)
         return original(*arguments) * (math.nan if len(seen) == 6 else 1)
 
-    original, seen = step_module.weigh_kinds, []
-    monkeypatch.setattr(step_module, "weigh_kinds", broken)
+    original, seen = loss_module.weigh_kinds, []
+    monkeypatch.setattr(loss_module, "weigh_kinds", broken)
     with pytest.raises(ValueError, match=r"step 6 has a loss of nan.* [0-9a-f]{16} in .*\.tar sa"):
         run(micro(9), shards, tmp_path)
     assert find_checkpoint(str(tmp_path)).endswith("step-00000005")

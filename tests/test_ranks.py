@@ -40,12 +40,12 @@ def losses(out: Path) -> list[float]:
 
 def pairs(out: Path, ranks: int = 1) -> list[list[str]]:
     """The ids of every step, those of the ranks one after the other."""
-    files = [(out / f"pairs-rank{rank}.jsonl").read_text().splitlines() for rank in range(ranks)]
+    files = [(out / f"samples-rank{rank}.jsonl").read_text().splitlines() for rank in range(ranks)]
     steps = [[json.loads(line) for line in lines] for lines in zip(*files, strict=True)]
     assert [[row["step"] for row in rows] for rows in steps] == [
         [step] * ranks for step in range(1, STEPS + 1)
     ]
-    return [[pair for row in rows for pair in row["pairs"]] for rows in steps]
+    return [[pair for row in rows for pair in row["samples"]] for rows in steps]
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:

@@ -13,10 +13,12 @@ from tests.pair_batches import random_batch
 from training.distributed import Ranks
 from training.ema import WeightAverage
 from training.keypoints import find_keypoints, keypoint_losses
-from training.loss import patch_weights, sums_by_kind
+from training.loop import stepping_of
+from training.loss import of_kinds, patch_weights
 from training.models.croco import Croco
 from training.optimizer import make_optimizer, set_learning_rate
 from training.presets import compose
+from training.pretrain import objective_of
 from training.run_config import PretrainConfig
 from training.step import FiniteCheck, Stepper
 
@@ -38,7 +40,7 @@ def make_stepper(config: PretrainConfig, model: Croco | None = None, rate: float
     optimizer = make_optimizer(model, config.optimizer)
     set_learning_rate(optimizer, rate)
     average = WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None
-    stepper = Stepper(model, optimizer, average, config, Ranks())
+    stepper = Stepper(model, optimizer, average, objective_of(config), stepping_of(config), Ranks())
     stepper.model, stepper.average = model, average
     return stepper
 
@@ -54,10 +56,10 @@ def test_losses_are_weighted_by_patch_and_kind():
     kinds = ["cross_view", "cross_pose", "cross_view"]
     weight = patch_weights(foreground, masked, 0.5, 0.0)
     assert weight.tolist() == [[1, 0], [1, 1], [0, 0]]
-    sums, weights = sums_by_kind(loss, weight, kinds)
-    assert sums.tolist() == [1.0, 12.0] and weights.tolist() == [1.0, 2.0]
+    assert of_kinds(kinds, (weight * loss).sum(1)).tolist() == [1.0, 12.0]
+    assert of_kinds(kinds, weight.sum(1)).tolist() == [1.0, 2.0]
     everywhere = patch_weights(foreground, masked, 0.5, 1.0)
-    assert sums_by_kind(loss, everywhere, kinds)[0].tolist() == [10.0, 12.0]
+    assert of_kinds(kinds, (everywhere * loss).sum(1)).tolist() == [10.0, 12.0]
 
 
 def test_the_loss_is_one_mean_over_patches_and_kinds():
@@ -134,7 +136,7 @@ def test_keypoints_are_learned_by_every_method(method):
         micro("loss.keypoint_weight=1", method=method, keypoints=True), rate=3e-3
     )
     losses = [stepper.step(batch) for _ in range(120)]
-    first, last = (float(s.keypoint_loss / s.keypoint_weight) for s in (losses[0], losses[-1]))
+    first, last = (float(s.losses_T[2] / s.weights_T[2]) for s in (losses[0], losses[-1]))
     assert last < first / 4
     found = stepper.model(*batch.inputs(), batch.visible, batch.masked).keypoints_BNK3
     error = (find_keypoints(found) - batch.keypoints_b[:, :, :2]).norm(dim=2)

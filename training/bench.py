@@ -27,11 +27,13 @@ from training.loading.masking import num_masked
 from training.loading.pair_batch import PairBatch
 from training.loading.reader import Shard, decode_jpeg
 from training.loading.shard_files import ShardFiles, ShardFilesConfig
+from training.loop import stepping_of
 from training.models.croco import Croco
 from training.models.plain import PlainCroco
 from training.optimizer import make_optimizer, set_learning_rate
 from training.plain import plain_optimizer, plain_step
 from training.presets import compose
+from training.pretrain import objective_of
 from training.run_config import PretrainConfig, training_view
 from training.step import FiniteCheck, Stepper
 
@@ -226,7 +228,8 @@ def _fast_step(
         model.compile()
     optimizer = make_optimizer(model, config.optimizer)
     set_learning_rate(optimizer, RATE)
-    stepper = Stepper(model, optimizer, None, config, Ranks(device=device))
+    ranks = Ranks(device=device)
+    stepper = Stepper(model, optimizer, None, objective_of(config), stepping_of(config), ranks)
     finite = FiniteCheck()
 
     def step(batch: PairBatch) -> None:
@@ -259,7 +262,7 @@ def _read_jpegs(shards: Sequence[str], num_pairs: int) -> list[bytes]:
         for entry in read_index(url).of_split("train"):
             shard = Shard(tars, storage.join(url, entry.name), entry)
             for position in range(entry.samples):
-                _, files = shard.read(position)
+                _, files = shard.read(position, IMAGES)
                 jpegs += [files[name] for name in IMAGES]
             shard.close()
             if len(jpegs) >= 2 * num_pairs:

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from catalog import storage
 from training.distributed import Ranks, divide_like, gather_whole
 from training.ema import WeightAverage
+from training.models.fit import check_fit
+from training.models.tensors import read_tensors
 
 FORMAT = 2
 _NAME = re.compile(r"step-\d{8}$")
@@ -126,8 +128,12 @@ def load_weights(checkpoint: str, model: nn.Module, *, average: bool = False) ->
     url = storage.join(checkpoint, "average.safetensors" if average else "model.safetensors")
     if average and not storage.exists(url):
         raise ValueError(f"{checkpoint} has no average of weights: its run had optimizer.ema 0")
-    # Buffers are not averaged; the model has them already.
-    model.load_state_dict(_unpack(url), strict=not average)
+    weights, expected = _unpack(url), model.state_dict()
+    if average:  # buffers are not averaged; the model has them already
+        trained = {name for name, _ in model.named_parameters()}
+        expected = {name: tensor for name, tensor in expected.items() if name in trained}
+    check_fit(weights, expected, url)
+    model.load_state_dict(weights, strict=not average)
 
 
 def load_training_state(checkpoint: str, state: TrainingState) -> None:
@@ -174,4 +180,4 @@ def _pack(tensors: dict[str, Tensor]) -> bytes:
 
 
 def _unpack(url: str) -> dict[str, Tensor]:
-    return safetensors.torch.load(storage.read_bytes(url))
+    return read_tensors(url)

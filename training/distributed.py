@@ -5,7 +5,7 @@ it everything here is the identity.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
-
-from training.models.croco import Croco
 
 Strategy = Literal["ddp", "fsdp"]
 CPU = torch.device("cpu")
@@ -98,7 +96,13 @@ def start_ranks(device_name: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def divide(model: Croco, ranks: Ranks, strategy: Strategy, param_dtype: torch.dtype) -> nn.Module:
+def divide(
+    model: nn.Module,
+    blocks: Sequence[nn.Module],
+    ranks: Ranks,
+    strategy: Strategy,
+    param_dtype: torch.dtype,
+) -> nn.Module:
     """Return the module to call in training: the model itself, or wrapped for the ranks.
 
     With `fsdp` every block's parameters, gradients and moments are divided among the ranks, and
@@ -109,7 +113,7 @@ def divide(model: Croco, ranks: Ranks, strategy: Strategy, param_dtype: torch.dt
         policy = MixedPrecisionPolicy(
             param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
-        for block in [*model.enc_blocks, *model.dec_blocks]:
+        for block in blocks:
             fully_shard(block, mp_policy=policy)
         fully_shard(model, mp_policy=policy)
         return model

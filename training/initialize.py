@@ -9,8 +9,6 @@ have keeps its fresh values.
 from dataclasses import dataclass
 from typing import Literal
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
 from catalog import storage
@@ -20,6 +18,7 @@ from training.models.croco import Croco, CrocoConfig
 from training.models.fit import check_fit, check_same
 from training.models.from_timm import from_timm, read_timm, resample_positions
 from training.models.published import ENCODER_PREFIXES, PREFIXES, load_published
+from training.models.tensors import read_tensors
 
 PICKLED = (".pth", ".pt", ".bin")  # endings of published files
 ENCODER_FIELDS = ("positions", "encoder_heads")
@@ -50,6 +49,17 @@ def initialize(model: Croco, config: InitConfig) -> str:
     if config.checkpoint:
         return _from_checkpoint(model, config)
     return "random weights"
+
+
+def read_sizes(init: InitConfig) -> CrocoConfig:
+    """The sizes of the model that a checkpoint holds. Raises ValueError when it cannot be read."""
+    source = init.checkpoint
+    if source.endswith(PICKLED):
+        return load_published(source).config
+    config = read_progress(find_checkpoint(source)).config
+    if "model" not in config:
+        raise ValueError(f"{source} is no pre-training run: its config has no model section")
+    return override_from_table(CrocoConfig(), config["model"])
 
 
 def _from_timm(model: Croco, config: InitConfig) -> str:
@@ -92,11 +102,7 @@ def _from_checkpoint(model: Croco, config: InitConfig) -> str:
 
 def _read_own(checkpoint: str) -> tuple[CrocoConfig, dict[str, Tensor]]:
     config = override_from_table(CrocoConfig(), read_progress(checkpoint).config["model"])
-    url = storage.join(checkpoint, "model.safetensors")
-    try:
-        return config, safetensors.torch.load(storage.read_bytes(url))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{url} is damaged: {error}") from None
+    return config, read_tensors(storage.join(checkpoint, "model.safetensors"))
 
 
 def _select(model: Croco, prefixes: tuple[str, ...]) -> dict[str, Tensor]:

@@ -1,17 +1,17 @@
-"""From the loss of each patch to the one number that is minimized.
+"""What pre-training minimizes: from the loss of each patch, and each keypoint, to one number.
 
-A loss is a mean: a sum over a sum of weights. Both sums are taken over all ranks and all parts of a
-step, so that the result does not depend on how a batch is divided (`step.py`).
-
-Shapes: B samples, N patches of an image, M masked ones.
+Shapes: B samples, N patches of an image, M masked ones, T terms: kinds of pairs, then keypoints.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.keypoints import keypoint_losses
+from training.loading.masking import MaskingConfig
+from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
 
 
@@ -25,6 +25,45 @@ class LossConfig:
     keypoint_weight: float = 0.0  # of 2D keypoints found in image b; needs model.keypoint_head
 
 
+class CompletionObjective:
+    """Implements `Objective`: complete image a; with the head for it, find keypoints in b."""
+
+    def __init__(self, loss: LossConfig, masking: MaskingConfig, keypoints: bool) -> None:
+        self._loss, self._masking = loss, masking
+        self.names: tuple[str, ...] = (*KINDS, "keypoints") if keypoints else KINDS
+
+    def weights(self, part: PairBatch) -> Tensor:
+        """See Objective: patches of each kind, and keypoints by their confidence."""
+        weights_2 = of_kinds(part.kinds, self._patch_weights(part).sum(1))
+        return self._with_keypoints(weights_2, part.keypoints_b[:, :, 2].sum())
+
+    def losses(self, module: nn.Module, part: PairBatch) -> Tensor:
+        """See Objective."""
+        completion = module(*part.inputs(), part.visible, part.masked)
+        weight_BM = self._patch_weights(part)
+        losses_2 = of_kinds(part.kinds, (weight_BM * completion.loss_BM).sum(1))
+        if completion.keypoints_BNK3 is None:
+            return losses_2
+        loss_BK, weight_BK = keypoint_losses(completion.keypoints_BNK3, part.keypoints_b)
+        return self._with_keypoints(losses_2, (loss_BK * weight_BK).sum())
+
+    def combine(self, losses_T: Tensor, weights_T: Tensor) -> Tensor:
+        """See Objective: all patches share one mean, whatever the kind of their pair."""
+        loss = weigh_kinds(losses_T, self._loss) / weights_T[: len(KINDS)].sum()
+        if len(self.names) > len(KINDS):
+            loss = loss + self._loss.keypoint_weight * losses_T[-1] / weights_T[-1]
+        return loss
+
+    def _patch_weights(self, part: PairBatch) -> Tensor:
+        share, background = self._masking.foreground_share, self._loss.background_weight
+        return patch_weights(part.foreground, part.masked, share, background)
+
+    def _with_keypoints(self, of_kinds_2: Tensor, of_keypoints: Tensor) -> Tensor:
+        if len(self.names) == len(KINDS):
+            return of_kinds_2
+        return torch.cat([of_kinds_2, of_keypoints[None]])
+
+
 def patch_weights(
     foreground_BN: Tensor, masked_BM: Tensor, foreground_share: float, background_weight: float
 ) -> Tensor:
@@ -33,11 +72,10 @@ def patch_weights(
     return torch.where(is_foreground_BM, 1.0, background_weight)
 
 
-def sums_by_kind(loss_BM: Tensor, weight_BM: Tensor, kinds: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Sum weighted losses, and weights, over the patches of each kind of pair: two of (kinds,)."""
+def of_kinds(kinds: Sequence[str], values_B: Tensor) -> Tensor:
+    """Sum the samples' values over the pairs of each kind, in the order of `KINDS`: (kinds,)."""
     of_kind_2B = torch.tensor([[kind == k for k in kinds] for kind in KINDS], dtype=torch.float32)
-    of_kind_2B = of_kind_2B.to(loss_BM.device, non_blocking=True)
-    return of_kind_2B @ (weight_BM * loss_BM).sum(1), of_kind_2B @ weight_BM.sum(1)
+    return of_kind_2B.to(values_B.device, non_blocking=True) @ values_B
 
 
 def weigh_kinds(sums_2: Tensor, config: LossConfig) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.loading.pair_batch import PairBatch
-from training.loss import patch_weights, sums_by_kind, weigh_kinds
+from training.loss import of_kinds, patch_weights, weigh_kinds
 from training.models.croco import normalize_patches, patchify
 from training.models.plain import PlainCroco
 from training.optimizer import OptimizerConfig
@@ -38,7 +38,8 @@ def plain_losses(model: PlainCroco, batch: PairBatch, config: PretrainConfig) ->
     loss_BN = (prediction_BNP.float() - target_BNP).square().mean(dim=2)
     share, background = config.masking.foreground_share, config.loss.background_weight
     weight_BM = patch_weights(batch.foreground, batch.masked, share, background)
-    losses_2, _ = sums_by_kind(loss_BN.gather(1, batch.masked), weight_BM, batch.kinds)
+    loss_B = (weight_BM * loss_BN.gather(1, batch.masked)).sum(1)
+    losses_2 = of_kinds(batch.kinds, loss_B)
     return weigh_kinds(losses_2, config.loss) / weight_BM.sum().clamp(min=1e-6)
 
 

@@ -1,6 +1,7 @@
 """What a pre-training run is: its config, its length, and when it may be continued."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
@@ -17,15 +18,15 @@ from training.loss import LossConfig
 from training.models.croco import CrocoConfig
 from training.optimizer import OptimizerConfig
 
-MAY_CHANGE = {  # when a run is continued: its length and what changes no result
+MAY_CHANGE = (  # when a run is continued: its length and what changes no result
     *("run.num_steps", "run.minutes", "run.epochs", "run.device"),
     *("run.log_every", "run.evaluate_every", "run.pictures_every", "run.checkpoint_every"),
-    *("run.keep_last", "run.keep_every", "run.record_pairs", "run.tensorboard"),
+    *("run.keep_last", "run.keep_every", "run.record_samples", "run.tensorboard"),
     *("run.compile", "run.checkpoint_blocks", "run.strategy", "run.accumulate"),
     *("loader.num_workers", "loader.prefetch_batches", "loader.max_bad_share"),
     *(f"loader.{name.name}" for name in fields(ShardFilesConfig)),
     *("evaluate.max_pairs", "evaluate.seed"),
-}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class RunConfig:
     checkpoint_every: int = 1000  # steps
     keep_last: int = 2  # newest checkpoints that stay
     keep_every: int | None = None  # steps: checkpoints of its multiples stay for good
-    record_pairs: bool = False  # write the ids of every step's pairs, a file for each rank
+    record_samples: bool = False  # write the ids of every step's pairs, a file for each rank
     tensorboard: bool = True  # curves and pictures for TensorBoard in the run's folder
 
     def __post_init__(self) -> None:
@@ -117,13 +118,20 @@ def config_from_dict(values: dict[str, Any]) -> PretrainConfig:
     return override_from_table(PretrainConfig(), values)
 
 
-def check_same_config(config: PretrainConfig, saved: dict[str, Any], out: str) -> None:
+def check_same_config(
+    config: Any, saved: dict[str, Any], out: str, may_change: Collection[str]
+) -> None:
     """Raise ValueError when a run would continue with a config that makes it another run."""
-    old = config_from_dict(saved)
+    try:
+        old = override_from_table(config, saved)
+    except ValueError as error:
+        raise ValueError(
+            f"{out} holds a run of another kind ({error}): use another --out"
+        ) from None
     changed = [
         f"{key} {attrgetter(key)(old)} -> {attrgetter(key)(config)}"
         for key in valid_keys(config)
-        if attrgetter(key)(old) != attrgetter(key)(config) and key not in MAY_CHANGE
+        if attrgetter(key)(old) != attrgetter(key)(config) and key not in may_change
     ]
     if changed:
         raise ValueError(

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from training.distributed import Ranks
-from training.loading.reader import KINDS
 from training.step import StepSums
 
 PCK = 0.1  # of the image's side: the threshold of matches that the log shows
@@ -77,19 +76,20 @@ class RunLog(StepRows):
                 self.add({"step": step, "damaged": reason})
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Window:
     """The steps between two rows of the log; their figures stay on the device until it ends."""
 
+    names: tuple[str, ...]  # of the objective's terms
     sums: list[StepSums] = field(default_factory=list)
-    pairs: int = 0  # of all ranks
+    samples: int = 0  # of all ranks
     waited_s: float = 0.0  # for data
     elapsed_s: float = 0.0  # in the steps, waiting included
 
-    def add(self, sums: StepSums, pairs: int, waited_s: float, elapsed_s: float) -> None:
+    def add(self, sums: StepSums, samples: int, waited_s: float, elapsed_s: float) -> None:
         """Take up a step."""
         self.sums.append(sums)
-        self.pairs += pairs
+        self.samples += samples
         self.waited_s += waited_s
         self.elapsed_s += elapsed_s
 
@@ -97,31 +97,30 @@ class Window:
         """Mean losses over all ranks, and rates; None for what was not there. All must call."""
         steps = [torch.cat([part.reshape(-1).float() for part in step]) for step in self.sums]
         total = ranks.sum(torch.stack(steps).sum(0)).cpu()
-        loss, *by_kind, keypoint_loss, keypoint_weight, grad_norm = total.tolist()
-        losses, weights = by_kind[: len(KINDS)], by_kind[len(KINDS) :]
+        loss, *by_term, grad_norm = total.tolist()
+        losses, weights = by_term[: len(self.names)], by_term[len(self.names) :]
         figures: dict[str, Any] = {"loss": loss / len(self.sums)}
-        for kind, of_kind, weight in zip(KINDS, losses, weights, strict=True):
-            figures[f"loss_{kind}"] = of_kind / weight if weight else None
-        if keypoint_weight:
-            figures["loss_keypoints"] = keypoint_loss / keypoint_weight
+        for name, of_term, weight in zip(self.names, losses, weights, strict=True):
+            figures[f"loss_{name}"] = of_term / weight if weight else None
         if grad_norm:
             figures["grad_norm"] = grad_norm / len(self.sums) / ranks.world_size
-        figures["pairs_per_s"] = self.pairs / self.elapsed_s
+        figures["samples_per_s"] = self.samples / self.elapsed_s
         figures["data_wait_share"] = self.waited_s / self.elapsed_s
         return figures
 
 
 def format_training(row: dict[str, Any]) -> str:
     """Lay out a training row for people."""
-    kinds = ", ".join(
-        f"{kind} {'-' if row[f'loss_{kind}'] is None else format(row[f'loss_{kind}'], '.3f')}"
-        for kind in KINDS
+    terms = ", ".join(
+        f"{name.removeprefix('loss_')} {'-' if value is None else format(value, '.3f')}"
+        for name, value in row.items()
+        if name.startswith("loss_")
     )
     mfu = "" if row.get("mfu") is None else f"  MFU {row['mfu']:.0%}"
     damaged = f"  {row['damaged_samples']} damaged samples" if row["damaged_samples"] else ""
     return (
-        f"step {row['step']}  loss {row['loss']:.3f} ({kinds})  {row['pairs_per_s']:.0f} pairs/s  "
-        f"waiting for data {row['data_wait_share']:.0%}{mfu}{damaged}"
+        f"step {row['step']}  loss {row['loss']:.3f} ({terms})  {row['samples_per_s']:.0f} "
+        f"samples/s  waiting for data {row['data_wait_share']:.0%}{mfu}{damaged}"
     )
 
 

@@ -26,7 +26,7 @@ from training.run_log import RunLog, Window, format_held_out, format_training
 Show = Callable[[float, str], None]
 
 
-class Watcher:
+class CompletionWatcher:
     """Writes and shows what is to be seen of a run, on rank 0; elsewhere it only takes part."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Watcher:
             return
         row = {**row, **figures}
         if self._mfu_per_rate is not None:
-            row["mfu"] = row["pairs_per_s"] * self._mfu_per_rate
+            row["mfu"] = row["samples_per_s"] * self._mfu_per_rate
         self.log.add(row)
         self._plot(row)
         self._show(row["used"], format_training(row))

@@ -31,6 +31,18 @@ Slots = npt.NDArray[
 ]  # (num_slots, 3): set, shard within the set, position within the shard
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """Which samples are read at all: a smaller share is part of every larger one."""
+
+    share: float = 1.0  # of the samples of these parts
+    parts: tuple[str, ...] = ()  # empty: all
+    seed: int = 0  # of the draw
+
+
+ALL = Subset()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SetSamples:
     """The samples of one set in the order of its tars, and how many slots their groups get.
@@ -39,8 +51,8 @@ class SetSamples:
     """
 
     shard_sizes: Ints  # samples of each shard
-    groups_N: npt.NDArray[np.uint8]  # number of each sample's group
-    quotas_G: Ints  # slots of an epoch
+    groups_N: npt.NDArray[np.unsignedinteger]  # number of each sample's group
+    quotas_G: Ints  # slots of an epoch; the last of those that are left out: none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +69,11 @@ class Mixture:
 
 
 def make_mixture(
-    indexes: Sequence[ShardIndex], split: str, shares: Shares, window_shards: int
+    indexes: Sequence[ShardIndex],
+    split: str,
+    shares: Shares,
+    window_shards: int,
+    subset: Subset = ALL,
 ) -> Mixture:
     """Work out from the indexes how an epoch of a split is drawn; errors as `group_quotas`."""
     shards = [index.of_split(split) for index in indexes]
@@ -65,8 +81,10 @@ def make_mixture(
         np.concatenate([np.empty(0, np.uint8), *(decode_groups(shard.groups) for shard in of_set)])
         for of_set in shards
     ]
+    if subset != ALL:
+        groups = _leave_out(groups, indexes, subset)
     counts = [
-        np.bincount(of_set, minlength=len(index.groups))
+        np.bincount(of_set, minlength=len(index.groups))[: len(index.groups)]
         for of_set, index in zip(groups, indexes, strict=True)
     ]
     all_groups = [group for index in indexes for group in index.groups]
@@ -77,7 +95,7 @@ def make_mixture(
             SetSamples(
                 shard_sizes=np.array([shard.samples for shard in of_set], np.int64),
                 groups_N=groups_N,
-                quotas_G=quotas_G,
+                quotas_G=quotas_G if subset == ALL else np.append(quotas_G, 0),
             )
             for of_set, groups_N, quotas_G in zip(
                 shards, groups, np.split(quotas, ends[:-1]), strict=True
@@ -85,6 +103,29 @@ def make_mixture(
         ),
         window_shards=window_shards,
     )
+
+
+def _leave_out(
+    groups: Sequence[npt.NDArray[np.uint8]], indexes: Sequence[ShardIndex], subset: Subset
+) -> list[npt.NDArray[np.uint16]]:
+    """Give the samples that are not read a group of their own, after those of their set."""
+    is_left = [
+        np.array([group.part in subset.parts or not subset.parts for group in index.groups])[of_set]
+        for of_set, index in zip(groups, indexes, strict=True)
+    ]
+    left = np.concatenate([np.empty(0, np.bool_), *is_left])
+    if subset.share < 1:
+        chance = np.random.default_rng(seed_of("subset", subset.seed)).random(len(left))
+        chance[~left] = np.inf
+        count = max(1, round(subset.share * int(left.sum())))
+        left &= chance <= np.partition(chance, count - 1)[count - 1] if len(left) else left
+    ends = np.cumsum([len(of_set) for of_set in groups])
+    return [
+        np.where(of_set_left, of_set.astype(np.uint16), np.uint16(len(index.groups)))
+        for of_set, of_set_left, index in zip(
+            groups, np.split(left, ends[:-1]), indexes, strict=True
+        )
+    ]
 
 
 def epoch_order(mixture: Mixture, seed: int, epoch: int) -> Slots:
@@ -146,7 +187,7 @@ def _num_passes(counts_G: Ints, quotas_G: Ints) -> Fraction:
 
 
 def _read_whole_passes(
-    groups_N: npt.NDArray[np.uint8],
+    groups_N: npt.NDArray[np.unsignedinteger],
     counts_G: Ints,
     slots_G: Ints,
     num_passes: int,
@@ -171,7 +212,7 @@ def _read_whole_passes(
 
 
 def _choose(
-    groups_N: npt.NDArray[np.uint8],
+    groups_N: npt.NDArray[np.unsignedinteger],
     slots_G: Ints,
     extra_N: Ints,
     beyond_N: Ints,
@@ -188,7 +229,7 @@ def _choose(
     return members[_number_within(groups_N[members]) < slots_G[groups_N[members]]]
 
 
-def _number_within(sorted_groups: npt.NDArray[np.uint8]) -> Ints:
+def _number_within(sorted_groups: npt.NDArray[np.unsignedinteger]) -> Ints:
     """Number the elements of each group from 0; equal ones lie side by side."""
     starts = np.cumsum(np.bincount(sorted_groups)) - np.bincount(sorted_groups)
     return np.arange(len(sorted_groups)) - starts[sorted_groups]

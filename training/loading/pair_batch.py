@@ -40,8 +40,8 @@ class PairBatch:
         return len(self.metas)
 
     @property
-    def pair_ids(self) -> list[str]:
-        """The ids of the pairs, in order."""
+    def sample_ids(self) -> list[str]:
+        """The ids of the pairs, in order: of its samples."""
         return [meta["pair_id"] for meta in self.metas]
 
     @property

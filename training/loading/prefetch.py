@@ -27,6 +27,8 @@ class Prefetcher:
     def __init__(self, files: ShardFiles, shards: Sequence[Shards], count: int) -> None:
         """Fetch `count` of the `shards` of each set ahead of their use."""
         self._files, self._shards, self._count = files, shards, count
+        urls = [url for of_set in shards for url, _ in of_set]
+        self._is_idle = all(storage.local_path(url) is not None for url in urls)
         self._uses: tuple[int, list[int], Shards] | None = None  # epoch, first slots, shards
         self._tried: set[str] = set()  # URLs of the last wish, each fetched once
         self._wanted: list[tuple[str, ShardEntry]] = []
@@ -36,6 +38,8 @@ class Prefetcher:
         """Fetch the remote shards that an epoch first needs after `slot`, instead of what was asked
         for before.
         """
+        if self._is_idle:
+            return
         if self._uses is None or self._uses[0] != epoch:
             self._uses = (epoch, *self._first_uses(slots))
         _, starts, shards = self._uses

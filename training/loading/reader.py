@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import simplejpeg
 from webdataset.tariterators import base_plus_ext
 
-from shards.format import EXTENSIONS, ShardEntry, decode_foreground
+from shards.format import ShardEntry, decode_foreground
 from training.loading.shard_files import ShardFiles
 from training.loading.tar_members import list_members
 
@@ -50,20 +51,18 @@ class Shard:
             what = "cannot be read" if self._file is None else "cannot be read to its end"
             self._problem = f"the shard {what}: {error}"
 
-    def read(self, position: int) -> tuple[str, dict[str, bytes]]:
+    def read(self, position: int, required: Sequence[str]) -> tuple[str, dict[str, bytes]]:
         """Return a sample's key and its files by extension. Raises ValueError when it is damaged or
-        lost.
+        lost, or lacks a required one.
         """
         if self._file is None or position >= len(self._samples):
             raise ValueError(self._problem)
         key, extents = self._samples[position]
-        missing = [name for name in EXTENSIONS if name not in extents]
+        missing = [name for name in required if name not in extents]
         if missing:
             raise ValueError(f"{key} has no {', '.join(missing)}")
-        files = {}
-        for name in EXTENSIONS:
-            offset, length = extents[name]
-            files[name] = os.pread(self._file.fileno(), length, offset)
+        file = self._file.fileno()
+        files = {name: os.pread(file, size, start) for name, (start, size) in extents.items()}
         return key, files
 
     def close(self) -> None:

@@ -170,18 +170,22 @@ class Croco(nn.Module):
         return prediction_BMP
 
     def _encode(self, patches_BTP: Tensor, places_BT: Tensor, sections: Sequence[int]) -> Tensor:
-        # The patch convolution as a matrix product, so that masked patches cost nothing.
-        weight_D3pp, bias_D = self.patch_embed.proj.parameters()
-        x_BTD = F.linear(patches_BTP, weight_D3pp.permute(0, 2, 3, 1).flatten(1), bias_D)
-        rope_2BTC = None
-        if self.config.positions == "rope":
-            rope_2BTC = self.enc_pos_embed.to(x_BTD.dtype)[:, places_BT]
-        else:
-            x_BTD = x_BTD + self.enc_pos_embed[places_BT]
+        x_BTD, rope_2BTC = self.embed(patches_BTP, places_BT)
         for block in self.enc_blocks:
             x_BTD = self._run(block, x_BTD, rope_2BTC, sections)
         x_BTD = self.enc_norm(x_BTD)
         return x_BTD
+
+    def embed(self, patches_BTP: Tensor, places_BT: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The tokens (B, T, D) of patches at given places, and the rotations for every attention
+        (v2), else None.
+        """
+        # The patch convolution as a matrix product, so that masked patches cost nothing.
+        weight_D3pp, bias_D = self.patch_embed.proj.parameters()
+        x_BTD = F.linear(patches_BTP, weight_D3pp.permute(0, 2, 3, 1).flatten(1), bias_D)
+        if self.config.positions == "rope":
+            return x_BTD, self.enc_pos_embed.to(x_BTD.dtype)[:, places_BT]
+        return x_BTD + self.enc_pos_embed[places_BT], None
 
     def _run(self, block: nn.Module, *arguments: Any) -> Tensor:
         if self.checkpoint_blocks and torch.is_grad_enabled():

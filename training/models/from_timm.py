@@ -10,16 +10,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import safetensors
-import safetensors.torch
 import timm
 from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
-from catalog import storage
 from training.models.croco import CrocoConfig
 from training.models.fit import check_fit
 from training.models.published import read_plain_pickle
+from training.models.tensors import read_tensors
 from training.models.timm_vit import qkv_order
 
 LAYER_SCALES = {  # and the linear layer that each scales
@@ -47,7 +46,7 @@ def read_timm(name: str, weights_url: str = "") -> tuple[nn.Module, dict[str, Te
     if ":" not in name and not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm {timm.__version__} has no model {name!r}: see timm.list_models()")
     if weights_url:
-        return timm.create_model(name, pretrained=False, num_classes=0), _read_tensors(weights_url)
+        return timm.create_model(name, pretrained=False, num_classes=0), _read_weights(weights_url)
     try:
         vit = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client raises a family of its own, by version
@@ -56,6 +55,18 @@ def read_timm(name: str, weights_url: str = "") -> tuple[nn.Module, dict[str, Te
             "the name and the connection, or give a local file as init.timm_weights"
         ) from None
     return vit, vit.state_dict()
+
+
+def load_timm(vit: nn.Module, name: str, weights_url: str = "") -> None:
+    """Fill a timm model with its published weights, or those of a file, resampling positions to its
+    image size as timm does. Raises ValueError as `read_timm`, and for weights that do not fit.
+    """
+    _, weights = read_timm(name, weights_url)
+    expected = vit.state_dict()
+    weights = {key: value for key, value in weights.items() if not key.startswith("head.")}
+    filtered = checkpoint_filter_fn(dict(weights), vit)
+    check_fit(filtered, expected, weights_url or name)
+    vit.load_state_dict(filtered)
 
 
 def from_timm(
@@ -169,15 +180,8 @@ def _fold_layer_scales(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return folded
 
 
-def _read_tensors(url: str) -> dict[str, Tensor]:
-    saved: Any
-    if url.endswith(".safetensors"):
-        try:
-            saved = safetensors.torch.load(storage.read_bytes(url))
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{url} is damaged, or not safetensors: {error}") from None
-    else:
-        saved = read_plain_pickle(url)
+def _read_weights(url: str) -> dict[str, Tensor]:
+    saved: Any = read_tensors(url) if url.endswith(".safetensors") else read_plain_pickle(url)
     for wrapper in ("model", "state_dict"):
         if isinstance(saved, dict) and isinstance(saved.get(wrapper), dict):
             saved = saved[wrapper]

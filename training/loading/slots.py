@@ -1,0 +1,129 @@
+"""The samples of a batch, found and read: from (epoch, number of the batch) to the files of each.
+
+What a batch holds follows from the sets' indexes, the seed and the epoch (`order.py`), so any
+process can find it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from catalog import storage
+from catalog.config import to_dict
+from catalog.ids import content_id
+from shards.format import Contents, ShardIndex, read_index
+from training.loading.mixture import Shares
+from training.loading.order import ALL, Slots, Subset, epoch_order, make_mixture
+from training.loading.prefetch import Prefetcher
+from training.loading.reader import ShardCache
+from training.loading.shard_files import ShardFiles, ShardFilesConfig
+
+COMMANDS: dict[str, str] = {"pairs": "pretrain", "labels": "finetune"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Which samples are read, and how they are divided into batches."""
+
+    contents: Contents = "pairs"
+    split: str  # `train` or `val`
+    held_out: bool = False  # a last batch may be smaller than the others
+    seed: int  # of the order
+    batch_size: int  # samples on each rank
+    rank: int
+    world_size: int
+    window_shards: int  # shards of a set that are shuffled together
+    shares: Shares  # of sources, kinds and parts
+    subset: Subset = ALL  # of the samples: those that are read at all
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSample:
+    """A sample's files by extension, and where it lies."""
+
+    key: str
+    files: dict[str, bytes]
+    set_number: int
+
+
+class SlotReader:
+    """The batches of one rank as samples; a copy lives in every loader process."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        reading: Reading,
+        files: ShardFilesConfig,
+        required: Sequence[str],
+    ) -> None:
+        """Read the sets' indexes; `required` are the files that every sample must have.
+
+        Raises ValueError for none, a damaged one, or one that holds something else.
+        """
+        if not urls:
+            raise ValueError("no shard set given: name at least one folder with an index.json")
+        self.indexes = [read_index(url) for url in urls]
+        for url, index in zip(urls, self.indexes, strict=True):
+            _check_contents(url, index, reading.contents)
+        shards = [index.of_split(reading.split) for index in self.indexes]
+        self._shards = [
+            [(storage.join(url, shard.name), shard) for shard in of_set]
+            for url, of_set in zip(urls, shards, strict=True)
+        ]
+        self._reading, self._required = reading, required
+        shard_files = ShardFiles(files)
+        shard_files.prepare([shard for of_set in self._shards for shard in of_set])
+        self._cache = ShardCache(shard_files, capacity=len(urls) * (reading.window_shards + 1))
+        self._prefetcher = Prefetcher(shard_files, self._shards, files.prefetch_shards)
+        self._order: tuple[int, Slots] | None = None
+        self.mixture = make_mixture(
+            self.indexes,
+            reading.split,
+            reading.shares,
+            reading.window_shards,
+            reading.subset,
+        )
+        # What a position in the order depends on: the same wherever the shards lie.
+        self.identity = content_id(
+            [[shard.sha256 for shard in of_set] for of_set in shards],
+            [reading.batch_size, reading.world_size, reading.window_shards],
+            [of_set.quotas_G.tolist() for of_set in self.mixture.sets],
+            [reading.seed, *([] if reading.subset == ALL else [to_dict(reading.subset)])],
+        )
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch, the same on every rank; the last partial one only when held out."""
+        per_step = self._reading.batch_size * self._reading.world_size
+        full, rest = divmod(self.mixture.num_slots, per_step)
+        return full + bool(rest and self._reading.held_out)
+
+    def find(self, epoch: int, number: int) -> tuple[int, list[list[int]]]:
+        """The slots of a batch: the first one's place in the epoch, and set, shard and position of
+        each.
+        """
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, epoch_order(self.mixture, self._reading.seed, epoch))
+        size = self._reading.batch_size
+        first = (number * self._reading.world_size + self._reading.rank) * size
+        self._prefetcher.look_ahead(epoch, self._order[1], first)
+        return first, self._order[1][first : first + size].tolist()
+
+    def name(self, slot: Sequence[int]) -> str:
+        """Where a slot's sample lies, for messages."""
+        of_set, shard, position = slot
+        return f"{self._shards[of_set][shard][0]} sample {position}"
+
+    def read(self, slot: Sequence[int]) -> FoundSample:
+        """Read a slot's sample. Raises ValueError or OSError when it is damaged or lost."""
+        of_set, shard, position = slot
+        url, entry = self._shards[of_set][shard]
+        key, files = self._cache.get(url, entry).read(position, self._required)
+        return FoundSample(key=key, files=files, set_number=of_set)
+
+
+def _check_contents(url: str, index: ShardIndex, wanted: Contents) -> None:
+    if index.contents != wanted:
+        raise ValueError(
+            f"{url} holds {index.contents}, not {wanted}: it is for "
+            f"`python -m training {COMMANDS[index.contents]}`"
+        )

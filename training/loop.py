@@ -1,0 +1,279 @@
+"""The training loop, for pre-training and fine-tuning: from batches to checkpoints and a log.
+
+The learning rate follows the share of the run's budget that is used. So a run by steps or epochs
+repeats bit for bit, also over restarts; one by minutes ends in time on any machine, and repeats
+only as well as the clock does. What is trained, on what, and what is to be seen of it, a `Job`
+says.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from catalog import storage
+from catalog.config import to_dict
+from shards.format import read_index
+from training.checkpoint import (
+    KeepConfig,
+    Progress,
+    TrainingState,
+    find_checkpoint,
+    list_checkpoints,
+    load_training_state,
+    load_weights,
+    read_progress,
+    save_checkpoint,
+)
+from training.distributed import Ranks, divide
+from training.ema import WeightAverage
+from training.loading.stream import StreamConfig, StreamLoader
+from training.optimizer import OptimizerConfig, learning_rate, set_learning_rate
+from training.run_config import RunConfig, check_same_config, used_share
+from training.run_log import RunLog, StepRows, Window
+from training.step import FiniteCheck, Objective, StepConfig, Stepper, check_weights
+from training.stopping import watch_for_stop
+
+Show = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run left behind."""
+
+    checkpoint: str
+    step: int
+    log: list[dict[str, Any]]
+    rows: list[dict[str, Any]] = field(default_factory=list)  # held-out figures, if there are any
+    picture: str | None = None  # URL of the PNG
+    stopped: bool = False  # by SIGTERM, before the budget was used
+
+
+class LoopConfig(Protocol):
+    """What every run's config has."""
+
+    @property
+    def loader(self) -> StreamConfig:
+        """How samples are read."""
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """How weights are updated."""
+
+    @property
+    def run(self) -> RunConfig:
+        """How long the run is, and what it writes."""
+
+
+class Watcher(Protocol):
+    """What a person can watch of a run; all ranks call everything."""
+
+    @property
+    def log(self) -> RunLog:
+        """The run's log."""
+
+    def training(self, row: dict[str, Any], window: Window) -> None:
+        """Log the figures of some steps."""
+
+    def held_out(self, used: float, step: int, state: TrainingState) -> list[dict[str, Any]]:
+        """Log held-out figures, where there are held-out samples; return their rows."""
+
+    def pictures(self, step: int, state: TrainingState) -> str | None:
+        """Draw held-out samples, and return the picture's URL."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+class Job(Protocol):
+    """What is trained on what."""
+
+    @property
+    def config(self) -> LoopConfig:
+        """The whole config of the run, a frozen dataclass."""
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """The shard sets."""
+
+    def make_loader(self, ranks: Ranks) -> StreamLoader[Any, Any]:
+        """The stream of training batches."""
+
+    def make_model(self) -> nn.Module:
+        """The model, with fresh weights, on the CPU."""
+
+    def initialize(self, model: nn.Module) -> str:
+        """Give a fresh model its first weights; say with what, or nothing."""
+
+    def blocks(self, model: nn.Module) -> list[nn.Module]:
+        """The parts that are compiled, and divided among ranks, one by one."""
+
+    def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of the model's parameters."""
+
+    def make_objective(self, model: nn.Module) -> Objective[Any]:
+        """What is minimized."""
+
+    def watch(self, out: str, step: int, ranks: Ranks, show: Show) -> Watcher:
+        """Take up what is to be seen of the run in folder `out` after a step."""
+
+
+def run_job(
+    job: Job, out: str, show: Show, ranks: Ranks, may_change: Collection[str]
+) -> TrainResult:
+    """Train until the budget is used, going on from the newest checkpoint in `out` if there is one;
+    the settings `may_change` may then differ.
+
+    `show` is told the share of the budget that is used and a line of figures. Raises ValueError for
+    shards that cannot be used, a checkpoint of another config, too many damaged samples, or a loss
+    that is not finite.
+    """
+    config, run = job.config, job.config.run
+    _check_batch(config)
+    if storage.local_path(out) is None:
+        raise ValueError(f"{out}: a run is written to a local disk; give --out a folder there")
+    torch.manual_seed(run.seed)
+    if ranks.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    loader = job.make_loader(ranks)
+    saved, checkpoint = None, ""
+    checkpoints = storage.join(out, "checkpoints")
+    if list_checkpoints(checkpoints):
+        checkpoint = find_checkpoint(out)
+        saved = read_progress(checkpoint)
+        check_same_config(config, saved.config, out, may_change)
+        loader.restore(saved.loader)
+    step, earlier_s = (saved.step, saved.elapsed_s) if saved else (0, 0.0)
+    used = used_share(run, step, earlier_s, loader.num_batches) if saved else 0.0
+    place = [step, loader.state()["order"]]
+    ranks.refuse_different(place, f"{out} and the shards must be the same for all ranks")
+
+    model = job.make_model().to(ranks.device)
+    if saved:
+        load_weights(checkpoint, model)
+        show(used, f"continuing after step {step}")
+    elif said := job.initialize(model):
+        show(0.0, said)
+    blocks = job.blocks(model)
+    _compile(model, blocks, run)
+    dtype = torch.bfloat16 if run.precision == "bfloat16" else torch.float32
+    module = divide(model, blocks, ranks, run.strategy, dtype)
+    optimizer = job.make_optimizer(model)
+    average = WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None
+    state = TrainingState(model=model, optimizer=optimizer, average=average)
+    if saved:
+        load_training_state(checkpoint, state)
+
+    if ranks.is_main:
+        resolved = json.dumps(to_dict(config), indent=1) + "\n"
+        storage.write_text(storage.join(out, "config.json"), resolved)
+    described = describe_shards(job.shards)
+    watcher = job.watch(out, step, ranks, show)
+    record_url = storage.join(out, f"samples-rank{ranks.rank}.jsonl")
+    record = StepRows(record_url, step) if run.record_samples else None
+    objective = job.make_objective(model)
+    stepper = Stepper(module, optimizer, average, objective, stepping_of(config), ranks)
+    finite, window, stopped = FiniteCheck(), Window(objective.names), False
+    num_samples = config.loader.batch_size * ranks.world_size
+    batches = iter(loader)
+    started = time.perf_counter()
+    with watch_for_stop() as request:
+        while used < 1 and not stopped:
+            if step % run.evaluate_every == 0:
+                watcher.held_out(used, step, state)
+            if step % run.pictures_every == 0:
+                watcher.pictures(step, state)
+            began = time.perf_counter()
+            epoch = loader.epoch
+            batch = next(batches).to(ranks.device)
+            waited_s = time.perf_counter() - began
+
+            rate = learning_rate(config.optimizer, num_samples, used)
+            set_learning_rate(optimizer, rate)
+            sums = stepper.step(batch)
+            step += 1
+            finite.add(sums, step, batch)
+            now = time.perf_counter()
+            window.add(sums, num_samples, waited_s, now - began)
+            elapsed_s = earlier_s + now - started
+            share = used_share(run, step, elapsed_s, loader.num_batches)
+            used, stopped = ranks.agree(share, request.asked)
+
+            if record:
+                record.add({"step": step, "epoch": epoch, "samples": batch.sample_ids})
+            watcher.log.add_damaged(step, loader.damaged)
+            ending = used >= 1 or stopped
+            is_kept = step % run.checkpoint_every == 0 or ending
+            if is_kept or step % run.log_every == 0:
+                finite.flush()
+            if step % run.log_every == 0 or ending:
+                row = {"step": step, "used": used, "epoch": loader.epoch, "learning_rate": rate}
+                row["damaged_samples"] = len(loader.damaged)
+                watcher.training(row, window)
+                window = Window(objective.names)
+            if is_kept:
+                check_weights(model, step, ranks)
+                progress = Progress(
+                    step=step,
+                    elapsed_s=elapsed_s,
+                    loader=loader.state(),
+                    config=to_dict(config),
+                    shards=described,
+                    world_size=ranks.world_size,
+                )
+                keep = KeepConfig(last=run.keep_last, every=run.keep_every)
+                checkpoint = save_checkpoint(checkpoints, state, progress, keep, ranks)
+
+    rows, picture = [], None
+    if not stopped:
+        rows = watcher.held_out(used, step, state)
+        picture = watcher.pictures(step, state)
+    watcher.close()
+    if record:
+        record.close()
+    return TrainResult(
+        checkpoint=checkpoint,
+        step=step,
+        log=watcher.log.rows,
+        rows=rows,
+        picture=picture,
+        stopped=stopped,
+    )
+
+
+def stepping_of(config: LoopConfig) -> StepConfig:
+    """How a run takes its steps."""
+    run = config.run
+    return StepConfig(run.accumulate, run.precision, config.optimizer.clip_grad_norm)
+
+
+def describe_shards(shards: Sequence[str]) -> list[dict[str, Any]]:
+    """What the indexes say of the shard sets, for the checkpoint and the model card."""
+    columns = ("name", "query", "num_samples", "samples_by_kind", "plan")
+    indexes = [(url, asdict(read_index(url))) for url in shards]
+    return [{"url": url, **{name: index[name] for name in columns}} for url, index in indexes]
+
+
+def show_nothing(share: float, text: str) -> None:
+    """What ranks show that are not the first."""
+
+
+def _check_batch(config: LoopConfig) -> None:
+    if config.loader.batch_size % config.run.accumulate:
+        raise ValueError(
+            f"loader.batch_size {config.loader.batch_size} does not divide into run.accumulate = "
+            f"{config.run.accumulate} equal parts: choose a multiple"
+        )
+
+
+def _compile(model: nn.Module, blocks: Sequence[nn.Module], run: RunConfig) -> None:
+    """Compile in place, so that names stay: the whole, or with `fsdp` block by block."""
+    if run.compile and run.strategy == "fsdp":
+        for block in blocks:
+            block.compile()
+    elif run.compile:
+        model.compile()
