@@ -3,7 +3,9 @@ longer than the run.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,14 +29,24 @@ class OptimizerConfig:
     ema: float = 0.0  # decay of the running mean of the weights, such as 0.9999; 0: none is kept
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Return AdamW over the model's parameters in two groups, with and without weight decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(config.beta1, config.beta2), fused=True)
+def make_optimizer(
+    model: nn.Module, config: OptimizerConfig, scales: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """Return AdamW over the model's trained parameters, matrices with weight decay, others without;
+    `scales` gives some of them, by name, a share of the learning rate.
+    """
+    scales = scales or {}
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            scale = scales.get(name, 1.0)
+            empty = {"params": [], "weight_decay": decay, "scale": scale}
+            groups.setdefault((scale, -decay), empty)["params"].append(parameter)
+    groups = dict(sorted(groups.items()))
+    return torch.optim.AdamW(
+        list(groups.values()), lr=0.0, betas=(config.beta1, config.beta2), fused=True
+    )
 
 
 def learning_rate(config: OptimizerConfig, batch_size: int, progress: float) -> float:
@@ -49,6 +61,6 @@ def learning_rate(config: OptimizerConfig, batch_size: int, progress: float) -> 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of every group."""
+    """Set the rate of every group: its share of this one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)

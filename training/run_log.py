@@ -4,6 +4,7 @@ restarts; and its lines for people.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,6 @@ import torch
 
 from training.distributed import Ranks
 from training.step import StepSums
-
-PCK = 0.1  # of the image's side: the threshold of matches that the log shows
 
 
 class StepRows:
@@ -58,15 +57,11 @@ class RunLog(StepRows):
         super().add(row)
         self.rows.append(row)
 
-    def add_held_out(self, step: int, rows: list[dict[str, Any]]) -> None:
-        """Add the held-out figures over all kinds, on foreground, once for each step."""
+    def add_held_out(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Add held-out figures by name, once for each step."""
         if any(row["step"] == step and _is_held_out(row) for row in self.rows):
             return
-        overall = [row for row in rows if row["kind"] == "all"]
-        chosen = [row for row in overall if row.get("patches") == "foreground"]
-        chosen += [row for row in overall if row["metric"] == "keypoint_pck"]
-        chosen += [row for row in overall if row.get("threshold") == PCK]
-        self.add({"step": step, **{f"held_out_{row['metric']}": row["value"] for row in chosen}})
+        self.add({"step": step, **{f"held_out_{name}": x for name, x in figures.items()}})
 
     def add_damaged(self, step: int, bad: dict[tuple[int, ...], str]) -> None:
         """Name each damaged sample once."""

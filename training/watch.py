@@ -23,6 +23,8 @@ from training.pictures import choose_rows, draw_completions
 from training.run_config import PretrainConfig, held_out_view
 from training.run_log import RunLog, Window, format_held_out, format_training
 
+PCK = 0.1  # of the image's side: the threshold of matches that the log shows
+
 Show = Callable[[float, str], None]
 
 
@@ -72,7 +74,7 @@ class CompletionWatcher:
         rows = evaluate(model, self._held_out, self._config.masking.foreground_share)
         if model.config.second_image:
             rows += correspondence_rows(model, self._held_out, self._matching)
-        self.log.add_held_out(step, rows)
+        self.log.add_held_out(step, _headlines(rows))
         self._plot(self.log.rows[-1])
         self._show(used, format_held_out(self.log.rows[-1]))
         lines = "".join(json.dumps({**row, "step": step}) + "\n" for row in rows)
@@ -118,3 +120,12 @@ class CompletionWatcher:
             self._copy = Croco(self._config.model).to(self._ranks.device).eval()
         self._copy.load_state_dict(weights)
         return self._copy
+
+
+def _headlines(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures over all kinds of pairs, of losses those on foreground."""
+    overall = [row for row in rows if row["kind"] == "all"]
+    chosen = [row for row in overall if row.get("patches") == "foreground"]
+    chosen += [row for row in overall if row["metric"] == "keypoint_pck"]
+    chosen += [row for row in overall if row.get("threshold") == PCK]
+    return {row["metric"]: row["value"] for row in chosen}

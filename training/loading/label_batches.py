@@ -173,10 +173,12 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
         split: str = "train",
         rank: int = 0,
         world_size: int = 1,
+        pin_memory: bool = False,
     ) -> None:
         """Read the sets' indexes. Raises ValueError for no set, a damaged one, shares that cannot
         be had, or fewer samples than one batch.
         """
+        self._pin_memory = pin_memory
         share = 1.0 if view.held_out else config.label_share
         reading = Reading(
             contents="labels",
@@ -194,7 +196,7 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
         self.refuse_too_few(f"{split} samples of {', '.join(task.parts)}", world_size)
 
     def _finish(self, made: LabelBatch) -> tuple[LabelBatch, Damage]:
-        return made, made.damaged
+        return made.pin_memory() if self._pin_memory else made, made.damaged
 
 
 def _decode_map(data: bytes | None, size_px: int) -> Bytes | None:

@@ -1,0 +1,74 @@
+"""Judge a fine-tuned model on held-out samples: figures of every sample, and their summary."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.finetuning.config import FinetuneConfig
+from training.finetuning.model import FinetunedModel
+from training.loading.label_batch import LabelBatch
+from training.loading.label_batches import LabelLoader, LabelView
+from training.tasks.task import Task
+
+BATCH_SIZE = 64
+KNOWN = ("label_id", "dataset", "subject", "part", "gesture")  # of a sample, beside its figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a model is worth on a set of samples."""
+
+    summary: dict[str, float]  # units in the names
+    rows: dict[str, Tensor | list[Any]]  # columns, one value for each sample
+    num_samples: int
+
+
+def held_out_batches(
+    shards: Sequence[str],
+    task: Task,
+    config: FinetuneConfig,
+    max_samples: int | None,
+    split: str = "val",
+) -> Iterator[LabelBatch]:
+    """Read up to `max_samples` samples of a split (None: all), always the same ones, once.
+
+    Raises ValueError when there are none.
+    """
+    size = BATCH_SIZE if max_samples is None else min(BATCH_SIZE, max_samples)
+    loading = replace(
+        config.loader, batch_size=size, sources=(), kinds=(), parts=(), label_share=1.0
+    )
+    view = LabelView(
+        image_px=config.encoder.model.image_px, augment=config.augment, seed=0, held_out=True
+    )
+    loader = LabelLoader(shards, task, loading, view, split=split)
+    count = loader.num_batches
+    if max_samples is not None:
+        count = min(count, -(-max_samples // size))
+    return islice(iter(loader), count)
+
+
+@torch.no_grad()
+def judge(model: FinetunedModel, task: Task, batches: Iterator[LabelBatch]) -> Judged:
+    """Hold a model against batches; it is put into evaluation mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    figures: dict[str, list[Tensor]] = {}
+    known: dict[str, list[Any]] = {name: [] for name in KNOWN}
+    num_samples = 0
+    for batch in batches:
+        on_device = batch.to(device)
+        outputs = {name: x.float() for name, x in model(on_device.inputs()).items()}
+        for name, value_B in task.metrics(outputs, dict(on_device.targets)).items():
+            figures.setdefault(name, []).append(value_B.detach().cpu())
+        for name in KNOWN:
+            known[name] += [meta[name] for meta in batch.metas]
+        num_samples += len(batch)
+    columns = {name: torch.cat(values) for name, values in figures.items()}
+    return Judged(
+        summary=task.summarize(columns), rows={**known, **columns}, num_samples=num_samples
+    )
