@@ -3,11 +3,13 @@
 Shapes: B samples, V images of a sample, H = W = image_px.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from catalog.config import override
 from training.checkpoint import find_checkpoint, load_weights, read_progress
 from training.finetuning.config import FinetuneConfig, config_from_dict
 from training.models.encoders import make_encoder
@@ -36,15 +38,19 @@ class FinetunedModel(nn.Module):
 
 
 def load_finetuned(
-    checkpoint: str, device: torch.device, average: bool = False
+    checkpoint: str,
+    device: torch.device,
+    average: bool = False,
+    settings: Sequence[str] = (),
 ) -> tuple[FinetunedModel, Task, FinetuneConfig]:
-    """Load a fine-tuned model, ready to use: a run's newest checkpoint, or one checkpoint.
+    """Load a fine-tuned model, ready to use: a run's newest checkpoint, or one checkpoint;
+    `settings` override its config.
 
     Raises ValueError when there is none, or it is damaged or of another kind.
     """
     folder = find_checkpoint(checkpoint)
     try:
-        config = config_from_dict(read_progress(folder).config)
+        config = override(config_from_dict(read_progress(folder).config), settings)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     task = make_task(config.task_name, config.task)

@@ -1,0 +1,42 @@
+"""`bench`: how fast the loader and the trainer are."""
+
+import argparse
+import sys
+
+from catalog import storage
+from catalog.commands import add_command
+from catalog.config import override
+from training.commands.arguments import Commands, add_report, add_settings, add_shards
+from training.commands.measured import print_measured
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "bench",
+        run_bench,
+        "measure the loader against bare decoding, and a step against the model plainly written",
+        "python -m training bench --shards data/shards/demo",
+    )
+    parser.add_argument("--size", choices=("cpu", "gpu"), help="default: gpu where there is one")
+    add_shards(parser)
+    add_report(parser)
+    add_settings(parser, "KEY=VALUE")
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Measure speed and record the figures."""
+    import torch
+
+    from catalog.measurements import record
+    from training.bench import BENCHES, measure_speed
+
+    size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
+    bench = override(BENCHES[size](), options.set)
+    measured = measure_speed(
+        options.shards, bench, lambda text: print(f"measuring {text}", file=sys.stderr, flush=True)
+    )
+    rows = record(storage.absolute(options.root), "bench-train", measured)
+    print_measured(rows, options.format, "")
+    return 0
