@@ -46,7 +46,7 @@ def imports() -> list[tuple[str, str, bool]]:
                 elif isinstance(node, ast.ImportFrom):
                     names = [node.module or ""]
                 for name in names:
-                    if name == SHARED:
+                    if name == SHARED and package == "mining":
                         continue
                     found.append((str(path), name.split(".")[0], id(node) in typing_only))
     return found

@@ -54,8 +54,9 @@ class LabelledSample:
     """One sample to be: one image, or two views of the same instant; `name` is unique in its
     unit.
 
-    `split` is given where the source has one (`train` or `val`); else it follows from the subject,
-    or from the unit's name where no subject is known, so that nobody is in both.
+    `split` is given where the source has one (`train` or `val`); else it follows from `split_by`
+    (such as a capture, where several people are in one image), from the subject, or from the
+    unit's name, the first of these that is known: so nobody is in both.
     """
 
     name: str
@@ -63,7 +64,9 @@ class LabelledSample:
     images: tuple[LabelledImage, ...]
     subject: str | None = None
     split: str | None = None
+    split_by: str | None = None
     gesture: str | None = None
+    view_angle_deg: float | None = None  # between two views, as seen from the person or hand
 
 
 @dataclass(frozen=True, kw_only=True)
