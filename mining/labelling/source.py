@@ -19,7 +19,9 @@ Array = NDArray[np.float64]
 Image = NDArray[np.uint8]  # RGB (H, W, 3)
 
 # Adapter to its class, below `mining.labelling`; a new labelled dataset is one line here.
-LABELLED: Mapping[str, str] = {}
+LABELLED: Mapping[str, str] = {
+    "synthetic-labelled": "synthetic:SyntheticLabelled",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

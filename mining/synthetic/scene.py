@@ -42,12 +42,12 @@ class Scene:
     in all views.
     """
 
-    def __init__(self, config: SyntheticConfig, index: int) -> None:
-        """Set up capture `index`, from 0. Raises ValueError for an index that the config does not
-        have.
+    def __init__(self, config: SyntheticConfig, index: int, plan: Plan | None = None) -> None:
+        """Set up capture `index`, from 0, as its own plan or a given one says. Raises ValueError
+        for an index that the config does not have.
         """
         self.config = config
-        self._plan = Plan(config, index)
+        self._plan = plan or Plan(config, index)
         self.cameras = self._plan.cameras
         self.clocks = self._plan.clocks
         self.times_s = tuple(self.clocks[0].times_s.tolist())
@@ -85,13 +85,12 @@ class Scene:
         people: list[Detection] = []
         hands: list[Detection] = []
         for person, name in enumerate(self.people):
-            mask = person_at == person
-            if mask.sum() < FEWEST_PIXELS:
+            shown = person_at == person
+            if shown.sum() < FEWEST_PIXELS:
                 continue
             place = len(people)
             for part in PARTS:
-                if part != "body":
-                    mask = _only(mask, drawn.face, part)
+                mask = shown if part == "body" else _only(shown, drawn.face, part)
                 if mask.sum() < FEWEST_PIXELS:
                     continue
                 (people if part == "body" else hands).append(
@@ -106,7 +105,6 @@ class Scene:
                         joints_world=self.joints_world(person, frame, part, view),
                     )
                 )
-                mask = person_at == person
         return drawn.image, (*people, *hands)
 
     def joints_world(
@@ -170,7 +168,8 @@ class Scene:
     def mesh(self, view: int, frame: int) -> PosedMesh:
         """Everybody at a frame, for casting rays; good until other meshes are asked for."""
         bodies, at = self._bodies(view, frame)
-        key = (self.config, self._plan.index, self._clock_of(view), frame)
+        plan = type(self._plan).__name__
+        key = (self.config, plan, self._plan.index, self._clock_of(view), frame)
         return _mesh(key, bodies.vertices[at : at + len(self.people)])
 
     def _visible_faces(self, view: int, frame: int, person: int) -> NDArray[np.bool_]:
