@@ -26,6 +26,7 @@ from mining.labelling.source import (
 )
 from mining.sources.base import DatasetSpec, Detection
 from mining.sources.synthetic import RENDER_VERSION
+from mining.synthetic.body_labels import Side, body_label, hand_label
 from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.scene import Scene
 from mining.synthetic.surface import BODY_PARTS
@@ -33,6 +34,9 @@ from shards.labels import Body
 
 VERSION = 1  # raise it when the same options give other labels
 ADAPTER = "synthetic-labelled"
+# What a left hand becomes in an image mirrored from left to right: x of places turns around, and of
+# axes times angles y and z.
+MIRRORED_PLACES, MIRRORED_TURNS = np.array([-1.0, 1.0, 1.0]), np.array([1.0, -1.0, -1.0])
 # Fewer keypoints than these in plain sight: too little is seen to say how the rest is posed.
 FEWEST_SEEN = {"body": 6, "left_hand": 8, "right_hand": 8}
 
@@ -176,7 +180,7 @@ def _sample(
         keypoints_px=shown.keypoints_px.astype(np.float64),
         joints_cam_m=np.column_stack([joints, np.ones(len(joints))]),
         pixels_from_cam=camera.intrinsics,
-        body=_body(scene, person, shown, view, frame),
+        body=_body(scene, person, part, view, frame),
         iuv=_iuv(scene, person, part, view, frame),
         dense_chart="anny",
     )
@@ -234,6 +238,22 @@ def _iuv(scene: Scene, person: int, part: str, view: int, frame: int) -> NDArray
     return iuv
 
 
-def _body(scene: Scene, person: int, shown: Detection, view: int, frame: int) -> Body | None:
-    """The posed surface by reference."""
-    return None
+def _body(scene: Scene, person: int, part: str, view: int, frame: int) -> Body:
+    """The posed surface by reference; that of a left hand is its mirror image's."""
+    if part == "body":
+        label = body_label(scene, person, view, frame)
+        return Body(
+            model="anny",
+            pose_rad=label.pose_J3,
+            shape=label.shape_S,
+            translation_m=label.translation_3,
+        )
+    side: Side = "left" if part == "left_hand" else "right"
+    label = hand_label(scene, person, side, view, frame)
+    turns, moves = (MIRRORED_TURNS, MIRRORED_PLACES) if side == "left" else (1.0, 1.0)
+    return Body(
+        model="anny_hand",
+        pose_rad=label.pose_J3 * turns,
+        shape=label.shape_S,
+        translation_m=label.translation_3 * moves,
+    )
