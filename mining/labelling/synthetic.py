@@ -30,6 +30,7 @@ from mining.synthetic.body_labels import Side, body_label, hand_label
 from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.scene import Scene
 from mining.synthetic.surface import BODY_PARTS
+from mining.synthetic.truth import PixelTruth
 from shards.labels import Body
 
 VERSION = 1  # raise it when the same options give other labels
@@ -48,7 +49,7 @@ class LabelledScenes:
     """
 
     num_captures: int = 450  # of bodies
-    num_hand_captures: int = 700
+    num_hand_captures: int = 600
     seed: int = 7919
     num_frames: int = 4  # times in each body capture
     num_views: int = 3  # cameras of each body capture, and of each hand
@@ -129,9 +130,12 @@ def _bodies(unit: LabelledUnit, scene: Scene) -> Iterator[Found]:
         seen: dict[int, dict[int, LabelledSample]] = {k: {} for k in range(len(scene.people))}
         for view in range(scene.config.num_views):
             image, detections = scene.render(view, frame)
+            truth = scene.truth(view, frame)
             there = {one.identity: one for one in detections if one.part == "body"}
             for person, name in enumerate(scene.people):
-                one = _sample(unit, scene, image, there.get(name), person, "body", view, frame)
+                one = _sample(
+                    unit, scene, image, truth, there.get(name), person, "body", view, frame
+                )
                 if isinstance(one, LabelledSample):
                     seen[person][view] = one
                 yield one
@@ -143,8 +147,9 @@ def _hands(unit: LabelledUnit, scene: CloseUps) -> Iterator[Found]:
     seen: dict[str, dict[int, LabelledSample]] = {}
     for view, part in enumerate(scene.shown):
         image, detections = scene.render(view, 0)
+        truth = scene.truth(view, 0)
         hand = next((one for one in detections if one.part == part), None)
-        found = _sample(unit, scene, image, hand, 0, part, view, 0)
+        found = _sample(unit, scene, image, truth, hand, 0, part, view, 0)
         if isinstance(found, LabelledSample):
             found = replace(found, gesture=scene.gesture(part))
             seen.setdefault(part, {})[view] = found
@@ -157,6 +162,7 @@ def _sample(
     unit: LabelledUnit,
     scene: Scene,
     image: NDArray[np.uint8],
+    truth: PixelTruth,
     shown: Detection | None,
     person: int,
     part: str,
@@ -181,7 +187,7 @@ def _sample(
         joints_cam_m=np.column_stack([joints, np.ones(len(joints))]),
         pixels_from_cam=camera.intrinsics,
         body=_body(scene, person, part, view, frame),
-        iuv=_iuv(scene, person, part, view, frame),
+        iuv=_iuv(truth, person, part),
         dense_chart="anny",
     )
     return LabelledSample(
@@ -226,9 +232,8 @@ def _without_pixels(images: Sequence[LabelledImage]) -> LabelledImage:
     return replace(images[0], iuv=None, dense_chart=None)
 
 
-def _iuv(scene: Scene, person: int, part: str, view: int, frame: int) -> NDArray[np.uint8]:
+def _iuv(truth: PixelTruth, person: int, part: str) -> NDArray[np.uint8]:
     """The dense map of one person, or of one hand: part from 1, u and v of Anny's texture."""
-    truth = scene.truth(view, frame)
     shown = truth.person == person
     if part != "body":
         shown &= truth.part == BODY_PARTS.index(part)

@@ -21,6 +21,7 @@ from mining.synthetic.kernels import Look, Pattern
 from mining.synthetic.plan import Plan
 from mining.synthetic.poses import Pose
 from mining.synthetic.render import (
+    Drawn,
     PosedMesh,
     Topology,
     device_name,
@@ -65,6 +66,7 @@ class Scene:
             [pattern for _, patterns in drawn for pattern in patterns], dtype=Pattern, device=device
         )
         self._light = appearance.random_light(self._plan.rng("light"))
+        self._last_drawn: tuple[tuple[int, int], Drawn] | None = None  # what its rays met
 
     def render(self, view: int, frame: int) -> tuple[NDArray[np.uint8], tuple[Detection, ...]]:
         """Render one frame of one camera: RGB uint8 (H, W, 3), the people of whom something is seen
@@ -81,6 +83,7 @@ class Scene:
             _topology(), self.mesh(view, frame), self.cameras[view], self._light,
             self._looks, self._patterns, floor, floor_share, wall,
         )  # fmt: skip
+        self._last_drawn = (view, frame), drawn
         keypoints_px = self._keypoints_px(view, frame)
         faces_each = len(body_model().faces)
         person_at = np.where(drawn.face >= 0, drawn.face // faces_each, -1)
@@ -134,8 +137,12 @@ class Scene:
 
     def truth(self, view: int, frame: int) -> truth.PixelTruth:
         """Who, which body part, where in the texture and how far each pixel of an image shows."""
+        camera = self.cameras[view]
+        if self._last_drawn is not None and self._last_drawn[0] == (view, frame):
+            drawn = self._last_drawn[1]
+            return truth.of_hits(drawn.face, drawn.hit, camera)
         return truth.pixel_truth(
-            self.mesh(view, frame), self.cameras[view], self.config.width_px, self.config.height_px
+            self.mesh(view, frame), camera, self.config.width_px, self.config.height_px
         )
 
     def covisibility(
