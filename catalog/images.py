@@ -1,4 +1,6 @@
-"""The crops' JPEG bytes, read from the tars that mining wrote and never encoded again."""
+"""The bytes of images, read from the tars that mining wrote and never encoded again: crops' JPEGs,
+and PNGs of dense labels.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,19 +10,20 @@ from typing import NamedTuple
 from catalog import storage
 
 READ_THREADS = 8  # tars read at once: hides the latency of an object store
-JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+# what a whole file of each kind begins and ends with
+MARKS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 
 
 class Place(NamedTuple):
-    """Where a crop's JPEG lies."""
+    """Where an image lies."""
 
     file: str | None  # relative to the root; None when the catalog has no such crop
     offset: int | None
     length: int | None
 
 
-def read_jpegs(root: str, places: Iterable[Place]) -> dict[Place, bytes | ValueError]:
-    """Read crops' JPEGs, opening each tar once and only to the ranges that are needed.
+def read_images(root: str, places: Iterable[Place]) -> dict[Place, bytes | ValueError]:
+    """Read images, opening each tar once and only to the ranges that are needed.
 
     What cannot be read maps to a ValueError that says why; the others are not affected.
     """
@@ -46,9 +49,11 @@ def _read_file(root: str, file: str | None, places: list[Place]) -> dict[Place, 
                 tar.seek(place.offset or 0)
                 data = tar.read(place.length or 0)
                 whole = len(data) == place.length
-                is_jpeg = whole and data.startswith(JPEG_START) and data.endswith(JPEG_END)
+                is_image = any(
+                    data.startswith(start) and data.endswith(end) for start, end in MARKS
+                )
                 images[place] = (
-                    data if is_jpeg else ValueError(f"{file} is damaged: {_lack(place)}")
+                    data if whole and is_image else ValueError(f"{file} is damaged: {_lack(place)}")
                 )
     except OSError as error:
         reason = ValueError(f"{file} cannot be read: {error.strerror or 'it is not there'}")
@@ -57,4 +62,4 @@ def _read_file(root: str, file: str | None, places: list[Place]) -> dict[Place, 
 
 
 def _lack(place: Place) -> str:
-    return f"no whole JPEG of {place.length} bytes at {place.offset}"
+    return f"no whole image of {place.length} bytes at {place.offset}"

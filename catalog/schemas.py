@@ -11,6 +11,7 @@ import pyarrow as pa
 TEXT, INT, REAL, BYTES = pa.string(), pa.int64(), pa.float64(), pa.binary()
 REALS = pa.list_(pa.float32())
 MATRIX = pa.list_(pa.float64())
+YES_NO = pa.bool_()
 FOREGROUND_GRID = 32  # cells along each side of a crop's foreground map
 
 
@@ -202,10 +203,50 @@ REJECTED_PAIRS = Table("rejected_pairs", "a candidate pair that a bound rejected
     Column("detail", TEXT, "the figure that decided"),
 ))
 
+LABELS = Table("labels", "a labelled sample: one image of a person or hand, or two views of an "
+               "instant, with what is known of it", (
+    Column("label_id", TEXT, "id, from the dataset, what it was labelled in, and its name there"),
+    Column("dataset", TEXT, "its dataset"),
+    Column("capture_id", TEXT, "id of the work unit it was labelled in"),
+    Column("capture", TEXT, "name of that: a capture, or a batch of a dataset's images"),
+    Column("kind", TEXT, "`single`, or `two_view`: two images of the same instant"),
+    Column("part", TEXT, "`body`, `left_hand` or `right_hand`"),
+    Column("split", TEXT, "`train` or `val`: given by the source, else by hash of the subject"),
+    Column("subject", TEXT, "the person, where the source names one; else null"),
+    Column("gesture", TEXT, "class of a hand's gesture; null: unknown"),
+    Column("licence", TEXT, "licence of the images, where the source knows it"),
+    Column("source_a", TEXT, "file or generator, and frame, that the first image was cut from"),
+    Column("source_b", TEXT, "the same of the second; null for `single`"),
+    Column("frame_a", INT, "frame of a video or capture, from 0; null for a photograph"),
+    Column("frame_b", INT, "the same of the second image"),
+    Column("view_angle_deg", REAL,
+           "angle between two views as seen from the body or hand; null: unknown, or `single`"),
+    Column("person_px", REAL, "longer side of the person or hand in its full image, the smaller "
+           "of two"),
+    Column("num_keypoints", INT, "keypoints with a confidence above 0, the fewer of two images"),
+    Column("has_joints", YES_NO, "whether the keypoints' places in the camera's frame are known"),
+    Column("has_camera", YES_NO, "whether what projects to the stored image is known"),
+    Column("body_model", TEXT, "`anny`, `anny_hand`, `smpl`, `smplx` or `mano`, whose pose and "
+           "shape are known; null: none"),
+    Column("dense", TEXT, "`map` (every pixel), `points`, or null: no dense labels"),
+    Column("dense_chart", TEXT, "`densepose` or `anny`, whose parts, u and v these are"),
+    Column("size_px", INT, "side of the stored images"),
+    Column("label", TEXT, "all labels, JSON as `shards/labels.py` describes it"),
+    Column("file", TEXT, "tar with its images, relative to the root"),
+    Column("offset_a", INT, "first byte of the first JPEG in that file"),
+    Column("length_a", INT, "bytes of the first JPEG"),
+    Column("offset_b", INT, "first byte of the second JPEG; null for `single`"),
+    Column("length_b", INT, "bytes of the second JPEG"),
+    Column("iuv_offset_a", INT, "first byte of the first dense map (PNG); null: none"),
+    Column("iuv_length_a", INT, "bytes of the first dense map"),
+    Column("iuv_offset_b", INT, "first byte of the second dense map; null: none"),
+    Column("iuv_length_b", INT, "bytes of the second dense map"),
+))
+
 REJECTS = Table("rejects", "something dropped on purpose", (
     Column("stage", TEXT, "stage that dropped it"),
     Column("unit", TEXT, "work unit it was dropped in"),
-    Column("id", TEXT, "what was dropped: capture, detection, crop or pair"),
+    Column("id", TEXT, "what was dropped: capture, detection, crop, pair or label"),
     Column("reason", TEXT, "one word for why"),
     Column("detail", TEXT, "the figure that decided"),
     Column("detection_id", TEXT, "the detection whose crop shows it; null where none was cut"),
@@ -224,12 +265,13 @@ FAILURES = Table("failures", "something that broke", (
 UNITS = Table("units", "one stage of one finished work unit: the mark that it is done", (
     Column("stage", TEXT,
            "`list`, `probe`, `calibrate`, `sync`, `decode`, `detect`, `identify`, `crop`, "
-           "`pair`, `shards`"),
+           "`pair`, `label`, `shards`"),
     Column("unit", TEXT, "work unit: dataset, capture, or capture and segment"),
     Column("key", TEXT, "hash of everything that went in; a changed key is mined again"),
     Column("capture_id", TEXT, "its capture; null for a dataset's listing"),
     Column("dataset", TEXT, "its dataset"),
-    Column("counted", TEXT, "what is counted: captures, views, frames, people, crops or pairs"),
+    Column("counted", TEXT,
+           "what is counted: captures, views, frames, people, crops, pairs or samples"),
     Column("num_in", INT, "how many went in: kept + rejected + failed"),
     Column("num_kept", INT, "how many went on"),
     Column("num_rejected", INT, "how many were dropped on purpose, each a row of `rejects`"),
@@ -238,7 +280,7 @@ UNITS = Table("units", "one stage of one finished work unit: the mark that it is
 
 RUNS = Table("runs", "one stage of one run (the only table that knows the clock)", (
     Column("run_id", TEXT, "id of the run"),
-    Column("stage", TEXT, "`probe`, `segment`, `pair`, `rescore` or `shards`"),
+    Column("stage", TEXT, "`probe`, `segment`, `pair`, `label`, `rescore` or `shards`"),
     Column("dataset", TEXT, "dataset that was mined"),
     Column("config", TEXT, "resolved config, JSON"),
     Column("config_hash", TEXT, "its hash"),
@@ -255,26 +297,27 @@ RUNS = Table("runs", "one stage of one run (the only table that knows the clock)
 SHARD_SETS = Table("shard_sets", "a shard set: the tars of one build", (
     Column("shard_set", TEXT, "id, from the plan and the bytes"),
     Column("url", TEXT, "folder with the tars and index.json"),
-    Column("query", TEXT, "SQL condition that picked the pairs"),
+    Column("query", TEXT, "SQL condition that picked the samples"),
     Column("seed", INT, "seed of the sample order"),
     Column("config", TEXT, "caps, sizes and other settings, JSON"),
-    Column("num_pairs", INT, "pairs written"),
+    Column("num_pairs", INT, "pairs, or labelled samples, written"),
 ))
 
 SHARDS = Table("shards", "a shard: one tar", (
     Column("shard_set", TEXT, "its shard set"),
     Column("name", TEXT, "file name"),
     Column("split", TEXT, "`train` or `val`"),
-    Column("samples", INT, "pairs in it"),
+    Column("samples", INT, "samples in it"),
     Column("bytes", INT, "its size"),
     Column("sha256", TEXT, "its content"),
 ))
 
-SAMPLES = Table("samples", "a sample: one pair in one shard", (
+SAMPLES = Table("samples", "a sample: one pair, or one labelled sample, in one shard", (
     Column("shard_set", TEXT, "its shard set"),
     Column("shard", TEXT, "file name of the shard"),
     Column("position", INT, "place in the shard, from 0"),
-    Column("pair_id", TEXT, "the pair"),
+    Column("pair_id", TEXT, "the pair; null in a shard set of labels"),
+    Column("label_id", TEXT, "the labelled sample; null in a shard set of pairs"),
 ))
 
 # fmt: on
@@ -289,6 +332,7 @@ TABLES: dict[str, Table] = {
         CROPS,
         PAIRS,
         REJECTED_PAIRS,
+        LABELS,
         REJECTS,
         FAILURES,
         UNITS,

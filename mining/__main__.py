@@ -18,6 +18,11 @@ STATUS = """
            (SELECT coalesce(sum(num_failed), 0) FROM units WHERE units.dataset = captures.dataset)
              AS lost
     FROM captures GROUP BY dataset ORDER BY dataset"""
+LABELLED_STATUS = """
+    SELECT dataset, count(*) AS samples, count(DISTINCT subject) AS subjects,
+           (SELECT coalesce(sum(num_failed), 0) FROM units WHERE units.dataset = labels.dataset)
+             AS lost
+    FROM labels GROUP BY dataset ORDER BY dataset"""
 REJECTS = """
     SELECT units.dataset, rejects.stage, reason, count(*) AS dropped, any_value(detail) AS example
     FROM rejects JOIN units ON (units.stage, units.unit) = (rejects.stage, rejects.unit)
@@ -35,6 +40,8 @@ def run_mine(arguments: argparse.Namespace) -> int:
     """Mine a dataset; running the same command again goes on where an earlier run stopped."""
     from catalog.progress import show_line, show_progress
     from mining.config import MiningConfig
+    from mining.labelling.run import label
+    from mining.labelling.source import is_labelled
     from mining.run import RunOptions, check_name_is_free, mine
 
     started = time.perf_counter()
@@ -53,7 +60,7 @@ def run_mine(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         prune=arguments.prune,
     )
-    report = mine(
+    report = (label if is_labelled(spec.adapter) else mine)(
         spec,
         config,
         options,

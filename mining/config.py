@@ -10,6 +10,7 @@ from mining.decoding.video import DecodeConfig
 from mining.detecting.config import DetectConfig
 from mining.identity.fits import AssociateConfig
 from mining.identity.track import TrackConfig
+from mining.labelling.config import LabelConfig
 from mining.pairing.candidates import CandidateConfig
 from mining.pairing.redundancy import RedundancyConfig
 from mining.pairing.score import ScoreConfig
@@ -40,3 +41,4 @@ class MiningConfig:
     redundancy: RedundancyConfig = field(default_factory=RedundancyConfig)
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    label: LabelConfig = field(default_factory=LabelConfig)

@@ -24,6 +24,8 @@ from catalog.progress import LINE_EVERY_S
 from mining.config import MiningConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
+from mining.labelling.label import label_unit
+from mining.labelling.source import make_labelled_source
 from mining.notices import Board, Notices, Say, silent
 from mining.pair import pair_capture
 from mining.probe import probe_capture
@@ -74,6 +76,9 @@ class Worker:
             return probe_capture(unit, self.readers, self.looker, config, notices.say)
         if unit.stage == "segment":
             return mine_segment(unit, self.readers, self.looker, config.crop)
+        if unit.stage == "label":
+            source = make_labelled_source(unit.payload.adapter)
+            return label_unit(unit, source, config.label, config.split)
         detections = [
             row for name in unit.reads for row in parts.read_rows(self.root, "detections", name)
         ]

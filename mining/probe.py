@@ -36,10 +36,12 @@ def split_of(dataset: str, capture: Capture, config: SplitConfig) -> str:
     """`train` or `val`: as given, else by hash of the subject, else of the capture's name; so
     nobody is in both.
     """
-    if capture.split is not None:
-        return capture.split
-    draw = seed_of("split", dataset, capture.subject or capture.name) / 2**63
-    return "val" if draw < config.val_share else "train"
+    return capture.split or split_by_hash(dataset, capture.subject or capture.name, config)
+
+
+def split_by_hash(dataset: str, name: str, config: SplitConfig) -> str:
+    """The split of everything that goes by one name in a dataset."""
+    return "val" if seed_of("split", dataset, name) / 2**63 < config.val_share else "train"
 
 
 def probe_capture(

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Protocol
 
 from catalog import parts, query, storage
 from catalog.config import config_hash, to_dict
@@ -30,7 +30,7 @@ from mining.detecting.look import Looker, needs_models
 from mining.detecting.weights import detector_key, resolve_weights, tracker_key
 from mining.executor import Done, RayPool, run_here
 from mining.notices import Say, silent
-from mining.sources.base import Capture, DatasetSpec, Listing
+from mining.sources.base import Capture, DatasetSpec, Listing, SourceProblem
 from mining.sources.registry import make_source
 from mining.stage import Outcome, Tally, WorkUnit
 from mining.sync import own_times
@@ -38,11 +38,19 @@ from mining.sync import own_times
 BROKEN = """
     SELECT count(DISTINCT unit) AS broken FROM units WHERE dataset = $dataset AND num_failed > 0"""
 OLD_CAPTURES = """
-    SELECT DISTINCT units.capture_id, captures.name
-    FROM units LEFT JOIN captures USING (capture_id)
+    SELECT DISTINCT units.capture_id, coalesce(captures.name, labels.capture) AS name
+    FROM units LEFT JOIN captures USING (capture_id) LEFT JOIN labels USING (capture_id)
     WHERE units.dataset = $dataset AND units.capture_id IS NOT NULL"""
 PAIRED = ("tracks", "crops", "pairs", "rejected_pairs")  # tables that the pair stage writes
 Watch = Callable[[Iterable[Done], int, str], Iterable[Done]]
+
+
+class Named(Protocol):
+    """A capture, or a unit of a labelled dataset."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique within the dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +105,9 @@ def mine(
     captures = listing.captures[: options.limit]
     if any(needs_models(capture.annotated, config.detect) for capture in captures):
         config = replace(config, detect=resolve_weights(config.detect))
-    _commit_listing(root, spec, listing)
-    run = _Run(root, spec.name, config, options, watch, tell)
+    names = [capture.name for capture in listing.captures]
+    commit_listing(root, spec.name, names, listing.problems, listing.excluded)
+    run = Run(root, spec.name, config, options, watch, tell)
     with run:
         listed = {probe.capture_id_of(spec.name, capture): capture for capture in listing.captures}
         scopes = dict(itertools.islice(listed.items(), options.limit))
@@ -116,12 +125,17 @@ def mine(
         run.sweep()
     rescore(root, spec.name, config.score.expression)
     run.report.num_captures, run.report.num_listed = len(captures), len(listing.captures)
-    rows = query.select(root, BROKEN, {"dataset": spec.name}).to_pylist()
-    run.report.num_broken = rows[0]["broken"]
+    run.report.num_broken = num_broken(root, spec.name)
     return run.report
 
 
-class _Run:
+def num_broken(root: str, dataset: str) -> int:
+    """Units of a dataset that lost something, in this run or before."""
+    rows = query.select(root, BROKEN, {"dataset": dataset}).to_pylist()
+    return int(rows[0]["broken"])
+
+
+class Run:
     """The state of one run: what the catalog held at its start, the pool of workers, and the
     report.
     """
@@ -146,7 +160,7 @@ class _Run:
         self._planned: dict[tuple[str, str], str] = {}  # scope and unit to key
         self._pool: RayPool | None = None
 
-    def __enter__(self) -> "_Run":
+    def __enter__(self) -> "Run":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -320,7 +334,7 @@ class _Run:
             },
         )
 
-    def remove_old_captures(self, listed: Mapping[str, Capture], excluded: Set[str]) -> None:
+    def remove_old_captures(self, listed: Mapping[str, Named], excluded: Set[str]) -> None:
         """Delete what was mined from earlier contents of the listed captures, what earlier failures
         left, and captures that are left out on purpose now (by name); captures that are gone from
         the source stay, unless the run prunes.
@@ -382,21 +396,23 @@ def check_expression(expression: str) -> None:
         raise ValueError(f"score.expression: {error}") from None
 
 
-def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:
-    """Write what the source could not use as rows of `failures`, and what it left out on purpose as
-    rows of `rejects`; the capture count goes into `units`.
+def commit_listing(
+    root: str,
+    dataset: str,
+    names: Sequence[str],
+    problems: Sequence[SourceProblem],
+    excluded: Sequence[tuple[str, str, str]],
+) -> None:
+    """Write what a source could not use as rows of `failures`, and what it left out on purpose as
+    rows of `rejects`; the count of captures goes into `units`.
     """
-    problems: list[Any] = [[problem.unit, problem.error] for problem in listing.problems]
-    problems += [list(excluded) for excluded in listing.excluded]
-    name = PartName(
-        f"dataset-{spec.name}",
-        "list",
-        content_id(sorted(c.name for c in listing.captures), problems),
-    )
+    lost = [[problem.unit, problem.error] for problem in problems]
+    lost += [list(left_out) for left_out in excluded]
+    name = PartName(f"dataset-{dataset}", "list", content_id(sorted(names), lost))
     unit = WorkUnit(
         stage="probe",
         name=name,
-        dataset=spec.name,
+        dataset=dataset,
         payload=None,
         counted_stage="list",
         counted="captures",
@@ -404,12 +420,12 @@ def _commit_listing(root: str, spec: DatasetSpec, listing: Listing) -> None:
     )
     outcome = Outcome()
     tally = Tally(outcome, unit, "list", "captures")
-    tally.take(len(listing.captures) + len(listing.problems) + len(listing.excluded))
-    tally.keep(len(listing.captures))
-    for problem in listing.problems:
+    tally.take(len(names) + len(problems) + len(excluded))
+    tally.keep(len(names))
+    for problem in problems:
         tally.fail(problem.unit, problem.error)
-    for excluded in listing.excluded:
-        tally.reject(*excluded)
+    for left_out in excluded:
+        tally.reject(*left_out)
     tally.close()
     stale = [
         url

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from catalog.parts import PartName, Row
 
-StageName = Literal["probe", "segment", "pair"]
+StageName = Literal["probe", "segment", "pair", "label"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from catalog.names import dataset_name
 from catalog.progress import show_progress
 from catalog.query import select
 from catalog.report import print_rows
-from shards.build import build_shards, part_groups, remove_set
+from shards.build import DEFAULT_WHERES, build_shards, contents_of, part_groups, remove_set
 from shards.format import read_index
-from shards.plan import DEFAULT_WHERE, ShardsConfig
+from shards.plan import ShardsConfig
 
 SHARD_SETS = """
     SELECT url, num_pairs, count(*) AS shards, sum(bytes)::BIGINT AS bytes, query, seed
@@ -31,9 +31,12 @@ def run_build(arguments: argparse.Namespace) -> int:
         groups = list(part_groups(arguments.root, dataset, arguments.where))
         for group in ("body", "hands"):
             if group not in groups and remove_set(arguments.root, dataset, group):
-                print(f"no pairs of {group} any more: their shards are deleted", file=sys.stderr)
+                print(f"nothing of {group} any more: their shards are deleted", file=sys.stderr)
         if not groups:
-            print(f"no pair fulfils {arguments.where!r}: no shards are written", file=sys.stderr)
+            wanted = DEFAULT_WHERES[contents_of(arguments.root, dataset)]
+            if arguments.where is not None:
+                wanted = arguments.where
+            print(f"no pair fulfils {wanted!r}: no shards are written", file=sys.stderr)
     for group in groups:
         report = build_shards(
             arguments.root, dataset, arguments.out, arguments.where, config, watch, group
@@ -45,7 +48,7 @@ def run_build(arguments: argparse.Namespace) -> int:
             print(f"written to {report.url}", file=sys.stderr)
         if report.num_failed:
             print(
-                f"{report.num_failed} pairs could not be written; the reasons: "
+                f"{report.num_failed} {report.noun} could not be written; the reasons: "
                 f"python -m catalog sql \"SELECT * FROM failures WHERE stage = 'shards'\"",
                 file=sys.stderr,
             )
@@ -97,7 +100,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
         print_rows(problems, arguments.format)
     else:
         index = read_index(arguments.url)
-        print(f"{len(index.shards)} shards with {index.num_samples} pairs, every one whole")
+        what = "pairs" if index.contents == "pairs" else "labelled samples"
+        print(f"{len(index.shards)} shards with {index.num_samples} {what}, every one whole")
     return int(bool(problems))
 
 
@@ -117,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands,
         "build",
         run_build,
-        "write the pairs that a SQL condition picks as shards",
+        "write the pairs, or labelled samples, that a SQL condition picks as shards",
         "python -m shards build --dataset demo --where \"kind = 'cross_view' AND score > 0.3\"",
     )
     build.add_argument("--dataset", metavar="NAME", help="name or path (default: all datasets)")
@@ -133,8 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--where",
         metavar="SQL",
-        default=DEFAULT_WHERE,
-        help="condition over the columns of the table pairs (default: %(default)s)",
+        help="condition over the columns of the table pairs, or of labels where the dataset is "
+        f"labelled (default: {DEFAULT_WHERES['pairs']}; all labels)",
     )
     build.add_argument(
         "--set",

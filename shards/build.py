@@ -17,8 +17,9 @@ from catalog import storage
 from catalog.config import to_dict
 from catalog.query import connect, select
 from shards import record
-from shards.format import INDEX_NAME, SPLITS, ShardEntry, ShardIndex, read_index
-from shards.plan import Plan, ShardsConfig, make_plan
+from shards.format import INDEX_NAME, SPLITS, Contents, ShardEntry, ShardIndex, read_index
+from shards.label_plan import DEFAULT_LABELS_WHERE, make_label_plan
+from shards.plan import DEFAULT_WHERE, Plan, ShardsConfig, make_plan
 from shards.tars import WrittenTar, write_tars
 
 TAR_NAME = re.compile(r"(train|val)-[0-9a-f]{8}-\d{6}\.tar")  # as `Plan.shards` names them
@@ -26,10 +27,13 @@ TAR_NAME = re.compile(r"(train|val)-[0-9a-f]{8}-\d{6}\.tar")  # as `Plan.shards`
 PartGroup = Literal["body", "hands"]  # one model is trained for bodies, one for hands
 PART_CONDITIONS: dict[PartGroup, str] = {"body": "part = 'body'", "hands": "part <> 'body'"}
 PARTS_THERE = """
-    SELECT DISTINCT CASE part WHEN 'body' THEN 'body' ELSE 'hands' END AS part_group FROM pairs
+    SELECT DISTINCT CASE part WHEN 'body' THEN 'body' ELSE 'hands' END AS part_group FROM {table}
     WHERE ($dataset IS NULL OR dataset = $dataset) AND (
         {where}
     ) ORDER BY part_group"""
+
+LABELLED = "SELECT 1 FROM labels WHERE dataset = $dataset LIMIT 1"
+DEFAULT_WHERES: dict[Contents, str] = {"pairs": DEFAULT_WHERE, "labels": DEFAULT_LABELS_WHERE}
 
 Item = Any
 Watch = Callable[[Iterable[Item], int], Iterable[Item]]
@@ -41,7 +45,8 @@ class BuildReport:
 
     url: str
     index: ShardIndex
-    num_in: int  # pairs that the condition picked
+    noun: str  # what the samples are called
+    num_in: int  # samples that the condition picked
     rejected: dict[str, int]  # by reason
     num_failed: int
     skipped: bool  # the same plan was already written
@@ -51,10 +56,10 @@ class BuildReport:
         """The report as rows to print: what, amount."""
         index = self.index
         counts: list[tuple[str, int]] = [
-            ("pairs picked", self.num_in),
+            (f"{self.noun} picked", self.num_in),
             *((f"rejected: {reason}", count) for reason, count in self.rejected.items()),
             ("failed", self.num_failed),
-            ("pairs written", index.num_samples),
+            (f"{self.noun} written", index.num_samples),
             *((f"  {kind}", count) for kind, count in index.samples_by_kind.items()),
             *((f"  {split}", _num_samples(index.of_split(split))) for split in SPLITS),
             ("shards", len(index.shards)),
@@ -67,13 +72,13 @@ def build_shards(
     root: str,
     dataset: str | None,
     out: str | None,
-    where: str,
+    where: str | None,
     config: ShardsConfig,
     watch: Watch = lambda items, total: items,
     part: PartGroup | None = None,
 ) -> BuildReport:
-    """Write the pairs of `dataset` (None: of all) that fulfil the SQL condition `where` as shards,
-    those of one `part` or of all.
+    """Write the pairs of `dataset` (None: of all) that fulfil the SQL condition `where` (None: the
+    default) as shards, those of one `part` or of all; the labelled samples of a labelled dataset.
 
     They go to the folder `out`, by default `ROOT/shards/<dataset or all>`, with `-hands` for hands,
     and replace what an earlier plan wrote there. `watch` is given the stream of finished tars and
@@ -81,12 +86,15 @@ def build_shards(
     `make_plan`.
     """
     root, name = storage.absolute(root), _set_name(dataset, part)
+    contents = contents_of(root, dataset)
+    where = DEFAULT_WHERES[contents] if where is None else where
     if part is not None:
         where = f"({where}) AND {PART_CONDITIONS[part]}"
     url = storage.absolute(out).rstrip("/") if out else record.default_url(root, name)
     started, clock = datetime.now(UTC), time.perf_counter()
     with connect(root) as connection:
-        plan = make_plan(connection, dataset, where, config)
+        make = make_plan if contents == "pairs" else make_label_plan
+        plan = make(connection, dataset, where, config)
         earlier = _earlier_index(url)
         if skipped := earlier is not None and _is_whole(root, url, plan, earlier):
             index = earlier
@@ -101,6 +109,7 @@ def build_shards(
     return BuildReport(
         url=url,
         index=index,
+        noun=plan.noun,
         num_in=plan.num_in,
         rejected=dict(sorted(Counter(row["reason"] for row in plan.dropped).items())),
         num_failed=index.num_failed,
@@ -108,9 +117,18 @@ def build_shards(
     )
 
 
-def part_groups(root: str, dataset: str | None, where: str) -> list[PartGroup]:
-    """The groups of parts of which a dataset (None: any) has pairs that fulfil a condition."""
-    rows = select(root, PARTS_THERE.format(where=where), {"dataset": dataset}).to_pylist()
+def contents_of(root: str, dataset: str | None) -> Contents:
+    """What the shards of a dataset hold: labelled samples where it has them, else pairs."""
+    labelled = dataset is not None and select(root, LABELLED, {"dataset": dataset}).num_rows
+    return "labels" if labelled else "pairs"
+
+
+def part_groups(root: str, dataset: str | None, where: str | None) -> list[PartGroup]:
+    """The groups of parts of which a dataset (None: any) has samples that fulfil a condition."""
+    table = contents_of(root, dataset)
+    where = DEFAULT_WHERES[table] if where is None else where
+    sql = PARTS_THERE.format(table=table, where=where)
+    rows = select(root, sql, {"dataset": dataset}).to_pylist()
     return [row["part_group"] for row in rows]
 
 
@@ -164,32 +182,31 @@ def _write_set(
 ) -> ShardIndex:
     """Write the index over finished tars, then the rows; a tar without samples is not listed."""
     failures = [failure for tar in written for failure in tar.failures]
-    tars = [tar for tar in written if tar.pair_ids]
+    tars = [tar for tar in written if tar.ids]
     if not tars:
         raise ValueError(
-            f"none of the {len(failures)} pairs could be written, the first because "
+            f"none of the {len(failures)} {plan.noun} could be written, the first because "
             f"{failures[0]['error']}: mine the dataset again"
         )
     kinds = dict(
-        zip(plan.pairs["pair_id"].to_pylist(), plan.pairs["kind"].to_pylist(), strict=True)
+        zip(plan.rows[plan.id_column].to_pylist(), plan.rows["kind"].to_pylist(), strict=True)
     )
     index = ShardIndex(
         name=name,
         query=plan.where,
         seed=plan.config.seed,
-        num_samples=sum(len(tar.pair_ids) for tar in tars),
-        samples_by_kind=dict(
-            sorted(Counter(kinds[id] for tar in tars for id in tar.pair_ids).items())
-        ),
+        num_samples=sum(len(tar.ids) for tar in tars),
+        samples_by_kind=dict(sorted(Counter(kinds[id] for tar in tars for id in tar.ids).items())),
         crop_px=plan.crop_px,
         groups=plan.groups,
+        contents=plan.contents,
         shards=tuple(tar.entry for tar in tars),
         plan=plan.plan_hash,
         num_failed=len(failures),
         config=to_dict(plan.config),
     )
     storage.write_text(storage.join(url, INDEX_NAME), index.to_json())
-    samples = {tar.entry.name: tar.pair_ids for tar in tars}
+    samples = {tar.entry.name: tar.ids for tar in tars}
     record.record_set(root, url, plan, index, samples, failures)
     return index
 

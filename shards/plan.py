@@ -1,5 +1,5 @@
-"""The plan of a shard set: which pairs, in which tar, in which order. SQL picks them; nothing is
-read but the catalog, and nothing is written.
+"""The plan of a shard set: which samples, in which tar, in which order; here of pairs, in
+`label_plan.py` of labels. SQL picks them; nothing is read but the catalog, and nothing is written.
 
 A condition picks pairs; caps keep one person or one viewing angle from filling the set; what is
 left is shuffled by a hash, so that every tar mixes identities. The same catalog, condition and
@@ -20,13 +20,14 @@ from catalog.config import to_dict
 from catalog.ids import ID_LENGTH
 from catalog.query import select_from
 from catalog.schemas import PAIRS
-from shards.format import FORMAT, SPLITS
+from shards.format import FORMAT, SPLITS, Contents
 from shards.groups import MAX_GROUPS, Group
 
 if TYPE_CHECKING:
     import duckdb
 
 DEFAULT_WHERE = "score > 0"
+ID_COLUMNS: dict[Contents, str] = {"pairs": "pair_id", "labels": "label_id"}
 ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
 PAIR_COLUMNS = PAIRS.schema.names
 GROUP_COLUMNS = [field.name for field in fields(Group)]
@@ -88,12 +89,13 @@ class ShardsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedShard:
-    """One tar to be: its name, split, and the rows of the plan's pairs that go in, in order."""
+    """One tar to be: its name, split, and the plan's rows that go in, in order."""
 
     name: str
     split: str
-    pairs: pa.Table
-    groups: list[int]  # number in `Plan.groups` of each pair
+    rows: pa.Table
+    ids: list[str]  # of the samples
+    groups: list[int]  # number in `Plan.groups` of each sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +105,30 @@ class Plan:
     dataset: str | None  # None: of all datasets
     where: str
     config: ShardsConfig
-    pairs: pa.Table  # columns of `pairs` plus each crop's file, offset and length; in shard order
+    contents: Contents
+    rows: pa.Table  # of `pairs` plus each crop's file, offset and length, or of `labels`; in order
     dropped: list[dict[str, str]]  # id, reason and detail of each pair that a cap dropped
     crop_px: int
-    groups: tuple[Group, ...]  # of the pairs: each dataset, kind and part, sorted
+    groups: tuple[Group, ...]  # of the samples: each dataset, kind and part, sorted
     plan_hash: str  # of everything that decides the bytes
 
     @property
     def num_in(self) -> int:
-        """Pairs that the condition picked, before the caps."""
-        return int(self.pairs.num_rows) + len(self.dropped)
+        """Samples that the condition picked, before the caps."""
+        return int(self.rows.num_rows) + len(self.dropped)
+
+    @property
+    def id_column(self) -> str:
+        """The column that names a sample."""
+        return ID_COLUMNS[self.contents]
+
+    @property
+    def noun(self) -> str:
+        """What the samples are called."""
+        return "pairs" if self.contents == "pairs" else "labelled samples"
 
     def shards(self) -> list[PlannedShard]:
-        """Cut the pairs into tars, each of one split.
+        """Cut the samples into tars, each of one split.
 
         A name carries the start of the plan's hash: a new plan never overwrites the tars of an
         old one, so the old set stays whole until the new index replaces the old.
@@ -124,12 +137,19 @@ class Plan:
         size = self.config.samples_per_shard
         numbers = {group: number for number, group in enumerate(self.groups)}
         for split in SPLITS:
-            pairs = self.pairs.filter(pc.equal(self.pairs["split"], split))
-            for number, start in enumerate(range(0, pairs.num_rows, size)):
-                name = f"{split}-{self.plan_hash[:8]}-{number:06d}.tar"
-                part = pairs.slice(start, size)
+            rows = self.rows.filter(pc.equal(self.rows["split"], split))
+            for number, start in enumerate(range(0, rows.num_rows, size)):
+                part = rows.slice(start, size)
                 groups = [numbers[Group(**row)] for row in iterate_rows(part.select(GROUP_COLUMNS))]
-                shards.append(PlannedShard(name=name, split=split, pairs=part, groups=groups))
+                shards.append(
+                    PlannedShard(
+                        name=f"{split}-{self.plan_hash[:8]}-{number:06d}.tar",
+                        split=split,
+                        rows=part,
+                        ids=part[self.id_column].to_pylist(),
+                        groups=groups,
+                    )
+                )
         return shards
 
 
@@ -150,19 +170,20 @@ def make_plan(
             f"no pair{of_dataset} fulfils {where!r}; the catalog has pairs of: "
             f"{', '.join(found) or 'nothing yet'}"
         )
-    _refuse_duplicates(rows)
-    _refuse_leaks(rows)
+    refuse_duplicates(rows, "pairs or their crops", "pair_id")
+    refuse_leaks(rows)
     kept = rows.filter(pc.is_null(rows["reason"]))
     kept = kept.drop_columns(["reason", "rank_in_bin", "rank_in_identity", "subject"])
     return Plan(
         dataset=dataset,
         where=where,
         config=config,
-        pairs=kept,
+        contents="pairs",
+        rows=kept,
         dropped=_dropped(rows, config),
         crop_px=_common_size_px(kept),
-        groups=_groups_of(kept),
-        plan_hash=_hash_plan(kept, dataset, where, config),
+        groups=groups_of(kept),
+        plan_hash=hash_plan(kept, dataset, where, config),
     )
 
 
@@ -182,38 +203,55 @@ def _pick(
         "identity_cap": config.max_pairs_per_identity_per_kind,
         "seed": str(config.seed),
     }
+    return pick(connection, PICK_PAIRS.format(where=where), parameters, where, "pairs")
+
+
+def pick(
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    parameters: dict[str, Any],
+    where: str,
+    table: str,
+) -> pa.Table:
+    """Run the query that picks rows of a table. Raises ValueError for a condition that is not one
+    over its columns.
+    """
     try:
-        return select_from(connection, PICK_PAIRS.format(where=where), parameters)
+        return select_from(connection, sql, parameters)
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{where!r} is not a condition over the columns of pairs: {reason}; "
-            "`python -m catalog tables pairs` lists them"
+            f"{where!r} is not a condition over the columns of {table}: {reason}; "
+            f"`python -m catalog tables {table}` lists them"
         ) from None
 
 
-def _refuse_duplicates(rows: pa.Table) -> None:
-    counts = rows["pair_id"].value_counts()
+def refuse_duplicates(rows: pa.Table, what: str, id_column: str) -> None:
+    """Raise ValueError when a sample is there twice."""
+    counts = rows[id_column].value_counts()
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
     if twice:
         raise ValueError(
-            f"the catalog holds {len(twice)} pairs or their crops twice, such as {twice[0]}, as "
+            f"the catalog holds {len(twice)} {what} twice, such as {twice[0]}, as "
             "when mining was stopped half-way: run the same `python -m mining run` again"
         )
 
 
-def _refuse_leaks(rows: pa.Table) -> None:
+def refuse_leaks(rows: pa.Table) -> None:
+    """Raise ValueError when a capture or a subject is in both splits."""
     splits: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    people = rows.select(["dataset", "capture_id", "subject", "split"])
+    columns = ["dataset", "capture_id", "subject", "split"]
+    people = rows.select([name for name in columns if name in rows.column_names])
     distinct = people.group_by(people.column_names).aggregate([]).to_pylist()
     for row in distinct:
-        splits["capture", row["capture_id"]].add(row["split"])
+        if "capture_id" in row:
+            splits["capture", row["capture_id"]].add(row["split"])
         if row["subject"] is not None:
             splits["subject", row["subject"], "of", row["dataset"]].add(row["split"])
     unknown = {row["split"] for row in distinct} - set(SPLITS)
     leaks = sorted(" ".join(who) for who, found in splits.items() if len(found) > 1)
     if unknown:
-        raise ValueError(f"pairs have the split {unknown.pop()!r}; splits are: {', '.join(SPLITS)}")
+        raise ValueError(f"there is the split {unknown.pop()!r}; splits are: {', '.join(SPLITS)}")
     if leaks:
         raise ValueError(
             f"{leaks[0]} is in both train and val: a held-out person would be trained on; "
@@ -232,13 +270,14 @@ def _common_size_px(pairs: pa.Table) -> int:
     return int(sizes[0])
 
 
-def _groups_of(pairs: pa.Table) -> tuple[Group, ...]:
-    distinct = pairs.select(GROUP_COLUMNS).group_by(GROUP_COLUMNS).aggregate([])
+def groups_of(rows: pa.Table) -> tuple[Group, ...]:
+    """The groups of some samples, sorted. Raises ValueError for more than an index can number."""
+    distinct = rows.select(GROUP_COLUMNS).group_by(GROUP_COLUMNS).aggregate([])
     groups = sorted(Group(**row) for row in distinct.to_pylist())
     if len(groups) > MAX_GROUPS:
         raise ValueError(
-            f"the pairs are of {len(groups)} groups (dataset, kind and part), and a shard set has "
-            f"at most {MAX_GROUPS}: build several sets, such as one for each --dataset"
+            f"the samples are of {len(groups)} groups (dataset, kind and part), and a shard set "
+            f"has at most {MAX_GROUPS}: build several sets, such as one for each --dataset"
         )
     return tuple(groups)
 
@@ -260,12 +299,12 @@ def _dropped(rows: pa.Table, config: ShardsConfig) -> list[dict[str, str]]:
     ]
 
 
-def _hash_plan(pairs: pa.Table, dataset: str | None, where: str, config: ShardsConfig) -> str:
-    """Hash the settings, every picked pair's row, and where its images lie.
+def hash_plan(rows: pa.Table, dataset: str | None, where: str, config: ShardsConfig) -> str:
+    """Hash the settings, every picked sample's row, and where its images lie.
 
     A crop file's name carries the key of its work unit, so it stands for the images themselves.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, dataset, where, to_dict(config)]).encode())
-    for row in iterate_rows(pairs):
+    for row in iterate_rows(rows):
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()[:ID_LENGTH]

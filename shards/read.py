@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from catalog import storage
 from shards.format import read_index
+from shards.label_sheet import draw_label, title
+from shards.labels import decode_label
 
 PEEK_COLUMNS = (
     "pair_id", "kind", "part", "split", "dataset", "score", "view_angle_deg", "covisibility",
     "time_gap_s", "pose_distance",
 )  # fmt: skip
-SHEET_COLUMNS = 4  # pairs side by side
-LABEL_PX = 18  # height of the line of text above a pair
+LABEL_COLUMNS = ("label_id", "kind", "part", "split", "dataset", "subject", "gesture")
+SHEET_COLUMNS = 4  # samples side by side
+LABEL_PX = 18  # height of the line of text above a sample
 SHEET_PX = 192  # side of an image on the sheet: room for the line of text
 SEEN = 0.3  # confidence from which a keypoint is drawn
 
@@ -28,7 +31,7 @@ Image = npt.NDArray[np.uint8]  # (height, width, 3), BGR
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample as it lies in a tar: its key (the pair's id) and its files' bytes by extension."""
+    """One sample as it lies in a tar: its key (its id) and its files' bytes by extension."""
 
     key: str
     files: dict[str, bytes]
@@ -93,17 +96,19 @@ def summary_row(sample: RawSample) -> dict[str, Any]:
     """What to print of a sample."""
     meta = sample.meta
     size_bytes = sum(map(len, sample.files.values()))
-    return {**{name: meta.get(name) for name in PEEK_COLUMNS}, "bytes": size_bytes}
+    columns = LABEL_COLUMNS if "label_id" in meta else PEEK_COLUMNS
+    return {**{name: meta.get(name) for name in columns}, "bytes": size_bytes}
 
 
 def draw_sheet(samples: Sequence[RawSample]) -> Image:
-    """A contact sheet: each pair's two images side by side, keypoints drawn, kind and terms above.
+    """A contact sheet: each sample's two images side by side, keypoints drawn, kind and terms
+    above; of one labelled image its labels beside it.
 
     Raises ValueError when there is no sample or an image does not decode.
     """
     if not samples:
         raise ValueError("no sample to draw")
-    tiles = [_draw_pair(sample) for sample in samples]
+    tiles = [_draw_sample(sample) for sample in samples]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % SHEET_COLUMNS)
     starts = range(0, len(tiles), SHEET_COLUMNS)
     return np.vstack([np.hstack(tiles[start : start + SHEET_COLUMNS]) for start in starts])
@@ -125,8 +130,25 @@ def decode_image(data: bytes) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _draw_pair(sample: RawSample) -> Image:
+def _draw_sample(sample: RawSample) -> Image:
     meta = sample.meta
+    return _draw_label(sample) if "label_id" in meta else _draw_pair(sample, meta)
+
+
+def _draw_label(sample: RawSample) -> Image:
+    label = decode_label(sample.meta)
+    images = {}
+    for name, data in sample.files.items():
+        if name == "json":
+            continue
+        image = decode_image(data)
+        if image is None:
+            raise ValueError(f"sample {sample.key}: {name} does not decode")
+        images[name] = image
+    return _titled(title(label), draw_label(label, images, SHEET_PX))
+
+
+def _draw_pair(sample: RawSample, meta: dict[str, Any]) -> Image:
     images = []
     for side in ("a", "b"):
         image = decode_image(sample.files.get(f"{side}.jpg", b""))
@@ -139,13 +161,17 @@ def _draw_pair(sample: RawSample) -> Image:
                 at = round(x * grown), round(y * grown)
                 cv2.circle(image, at, 2, (0, 255, 255), -1, cv2.LINE_AA)
         images.append(image)
-    pair = np.hstack(images)
-    label = np.zeros((LABEL_PX, pair.shape[1], 3), np.uint8)
+    return _titled(_label(meta), np.hstack(images))
+
+
+def _titled(text: str, drawn: Image) -> Image:
+    """A drawing below a line of text."""
+    label = np.zeros((LABEL_PX, drawn.shape[1], 3), np.uint8)
     cv2.putText(
-        label, _label(meta), (4, LABEL_PX - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
+        label, text, (4, LABEL_PX - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
         (255, 255, 255), 1, cv2.LINE_AA,
     )  # fmt: skip
-    return np.vstack([label, pair])
+    return np.vstack([label, drawn])
 
 
 def _label(meta: dict[str, Any]) -> str:

@@ -47,8 +47,8 @@ def record_set(
     samples: Mapping[str, Sequence[str]],
     failures: Sequence[Row],
 ) -> None:
-    """Write a shard set's rows. `samples` has the pair ids in each tar, in order; `failures` the id
-    and error of each pair that was lost.
+    """Write a shard set's rows. `samples` has the ids in each tar, in order; `failures` the id and
+    error of each sample that was lost.
     """
     name = part_name(root, url, plan, index)
     where = {"stage": UNIT, "unit": name.unit_id}
@@ -64,7 +64,7 @@ def record_set(
         **where,
         "key": name.key,
         "dataset": plan.dataset,
-        "counted": "pairs",
+        "counted": "pairs" if plan.contents == "pairs" else "samples",
         "num_in": plan.num_in,
         "num_kept": index.num_samples,
         "num_rejected": len(plan.dropped),
@@ -84,9 +84,9 @@ def record_set(
             for shard in index.shards
         ],
         "samples": [
-            {"shard_set": name.key, "shard": shard, "position": position, "pair_id": pair_id}
-            for shard, pair_ids in samples.items()
-            for position, pair_id in enumerate(pair_ids)
+            {"shard_set": name.key, "shard": shard, "position": position, plan.id_column: id}
+            for shard, ids in samples.items()
+            for position, id in enumerate(ids)
         ],
         "rejects": [{**where, **row} for row in plan.dropped],
         "failures": [{**where, **row, "attempt": 1, "num_lost": 1} for row in failures],

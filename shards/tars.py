@@ -5,6 +5,7 @@ A tar's bytes depend on the plan alone: fixed order, owner, mode and time; image
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from catalog import storage
-from catalog.images import Place, read_jpegs
+from catalog.images import Place, read_images
 from catalog.parts import Row
 from catalog.query import select_from
-from shards.format import ShardEntry, ShardIndex, sample_json
+from shards.format import Contents, ShardEntry, ShardIndex, sample_json
 from shards.groups import encode_groups
+from shards.labels import SIDES, decode_label
 from shards.plan import PAIR_COLUMNS, Plan, PlannedShard
 from shards.read import iterate_tar
 
@@ -33,11 +35,11 @@ CROPS_OF_PAIRS = """
 
 @dataclass
 class WrittenTar:
-    """A tar that is there (unless all of its pairs were lost), and what was lost on the way."""
+    """A tar that is there (unless all of its samples were lost), and what was lost on the way."""
 
     entry: ShardEntry
-    pair_ids: list[str]  # in order
-    failures: list[Row] = field(default_factory=list)  # id and error of each lost pair
+    ids: list[str]  # of its samples, in order
+    failures: list[Row] = field(default_factory=list)  # id and error of each lost sample
 
 
 def write_tars(
@@ -62,13 +64,14 @@ def write_tars(
                 pending.append(shard)
             else:
                 found[shard.name] = written
-        crops = _crops_of(connection, pending)
+        crops = _crops_of(connection, pending) if plan.contents == "pairs" else {}
         for shard in planned[start : start + group]:
-            yield found.get(shard.name) or _write_tar(root, url, shard, crops)
+            written = found.get(shard.name)
+            yield written or _write_tar(root, url, shard, plan.contents, crops)
 
 
 def _find_written(url: str, shard: PlannedShard, sha256: str | None) -> WrittenTar | None:
-    """Take up a tar that a killed build of this plan left, when it holds every planned pair.
+    """Take up a tar that a killed build of this plan left, when it holds every planned sample.
 
     Writes are atomic, so such a tar is whole; `sha256` is what an index says of it, if one does.
     """
@@ -79,12 +82,12 @@ def _find_written(url: str, shard: PlannedShard, sha256: str | None) -> WrittenT
     if sha256 not in (None, hashlib.sha256(data).hexdigest()):
         return None
     try:
-        pair_ids = [sample.key for sample in iterate_tar(io.BytesIO(data))]
+        ids = [sample.key for sample in iterate_tar(io.BytesIO(data))]
     except tarfile.TarError:
         return None
-    if pair_ids != shard.pairs["pair_id"].to_pylist():
+    if ids != shard.ids:
         return None
-    return WrittenTar(_entry(shard, data, shard.groups), pair_ids)
+    return WrittenTar(_entry(shard, data, shard.groups), ids)
 
 
 def _crops_of(
@@ -93,46 +96,70 @@ def _crops_of(
     """The rows of all crops that go into some tars, by id."""
     if not shards:
         return {}
-    columns = [shard.pairs[side] for shard in shards for side in ("crop_a", "crop_b")]
+    columns = [shard.rows[side] for shard in shards for side in ("crop_a", "crop_b")]
     crop_ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
     connection.register("wanted", pa.table({"crop_id": crop_ids.unique()}))
     rows = select_from(connection, CROPS_OF_PAIRS).to_pylist()
     return {row["crop_id"]: row for row in rows}
 
 
-def _write_tar(root: str, url: str, shard: PlannedShard, crops: dict[str, Row]) -> WrittenTar:
-    """Write one tar. A pair whose images or rows are damaged is left out and named."""
+def _write_tar(
+    root: str, url: str, shard: PlannedShard, contents: Contents, crops: dict[str, Row]
+) -> WrittenTar:
+    """Write one tar. A sample whose images or rows are damaged is left out and named."""
     from webdataset.writer import TarWriter  # here: it imports torch, which takes a second
 
-    pairs = shard.pairs.to_pylist()
-    places = [_places(pair) for pair in pairs]
-    jpegs = read_jpegs(root, (place for both in places for place in both))
+    rows = shard.rows.to_pylist()
+    places = [_places(row, contents) for row in rows]
+    images = read_images(root, (place for each in places for place in each.values()))
     buffer = io.BytesIO()
-    pair_ids, groups, failures = [], [], []
+    ids, groups, failures = [], [], []
     with TarWriter(buffer, encoder=False, mtime=0, mode=0o444, user="", group="") as tar:
-        for pair, group, both in zip(pairs, shard.groups, places, strict=True):
+        for row, id, group, each in zip(rows, shard.ids, shard.groups, places, strict=True):
             try:
-                image_a, image_b = (_whole(jpegs[place]) for place in both)
-                columns = {name: pair[name] for name in PAIR_COLUMNS}
-                meta = sample_json(columns, crops[pair["crop_a"]], crops[pair["crop_b"]])
+                files = {ending: _whole(images[place]) for ending, place in each.items()}
+                files["json"] = _json(row, contents, crops)
             except ValueError as error:
-                failures.append({"id": pair["pair_id"], "error": str(error)})
+                failures.append({"id": id, "error": str(error)})
                 continue
-            files = {"a.jpg": image_a, "b.jpg": image_b, "json": meta}
-            tar.write({"__key__": pair["pair_id"], **files})
-            pair_ids.append(pair["pair_id"])
+            tar.write({"__key__": id, **files})
+            ids.append(id)
             groups.append(group)
     data = buffer.getvalue()
-    if pair_ids:
+    if ids:
         storage.write_bytes(storage.join(url, shard.name), data)
-    return WrittenTar(_entry(shard, data, groups), pair_ids, failures)
+    return WrittenTar(_entry(shard, data, groups), ids, failures)
 
 
-def _places(pair: Row) -> tuple[Place, Place]:
-    place_a, place_b = (
-        Place(pair[f"file_{side}"], pair[f"offset_{side}"], pair[f"length_{side}"]) for side in "ab"
-    )
-    return place_a, place_b
+def _places(row: Row, contents: Contents) -> dict[str, Place]:
+    """Where each of a sample's images lies, by the ending of its file in the tar."""
+    if contents == "pairs":
+        return {
+            f"{side}.jpg": Place(row[f"file_{side}"], row[f"offset_{side}"], row[f"length_{side}"])
+            for side in "ab"
+        }
+    places = {
+        f"{side}.{ending}": Place(
+            row["file"], row[f"{what}offset_{side}"], row[f"{what}length_{side}"]
+        )
+        for side in SIDES[row["kind"]]
+        for ending, what in (("jpg", ""), ("iuv.png", "iuv_"))
+    }
+    return {
+        ending: place
+        for ending, place in places.items()
+        if place.offset is not None or not ending.endswith(".png")
+    }
+
+
+def _json(row: Row, contents: Contents, crops: dict[str, Row]) -> bytes:
+    """A sample's description. Raises ValueError when it is damaged."""
+    if contents == "pairs":
+        columns = {name: row[name] for name in PAIR_COLUMNS}
+        return sample_json(columns, crops[row["crop_a"]], crops[row["crop_b"]])
+    text: str = row["label"]
+    decode_label(json.loads(text))
+    return text.encode()
 
 
 def _whole(jpeg: bytes | ValueError) -> bytes:

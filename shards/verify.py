@@ -17,6 +17,7 @@ from shards.format import (
     read_index,
 )
 from shards.groups import Group, decode_groups
+from shards.label_check import check_label
 from shards.read import RawSample, decode_image, iterate_tar
 
 PAIR_KEYS = {name for name in PAIRS.schema.names if not name.startswith("crop_")}
@@ -74,7 +75,8 @@ def _check_samples(
             if sample.key in seen:
                 yield _problem(shard.name, sample.key, f"is in {seen[sample.key]} too")
             seen[sample.key] = shard.name
-            for text in _check_sample(sample, shard, next(groups, None), index.crop_px):
+            check = _check_sample if index.contents == "pairs" else check_label
+            for text in check(sample, shard, next(groups, None), index.crop_px):
                 yield _problem(shard.name, sample.key, text)
     except tarfile.TarError as error:
         reason = str(error)

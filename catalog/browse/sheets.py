@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from catalog import storage
 from catalog.ids import content_id
-from catalog.images import Place, read_jpegs
+from catalog.images import Place, read_images
 
 SHEET_PX = 768  # longest side: small enough that a pair of far crops costs little to decode
 JPEG_QUALITY = 85
@@ -71,7 +71,7 @@ def _make_sheets(
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(places), step):
             chunk = places[start : start + step]
-            found = read_jpegs(root, chunk)
+            found = read_images(root, chunk)
             jpegs = [found[place] for place in chunk]
             groups = [jpegs[i : i + columns**2] for i in range(0, len(jpegs), columns**2)]
             yield from pool.map(lambda group: _make_sheet(group, columns, cell_px), groups)

@@ -11,6 +11,8 @@ from mining.sources.base import DatasetSpec, Source
 BUILT_IN: Mapping[str, str] = {
     "demo": "a calibrated 4-view capture and an outdoor video, fetched from the package index",
     "synthetic": "scenes of rendered people with exact cameras, keypoints and identities",
+    "synthetic-labelled": "labelled images of other rendered people and their hands, to fine-tune "
+    "on",
 }
 BUILT_IN_OPTIONS: Mapping[str, dict[str, Any]] = {"synthetic": {"scenes": "training"}}
 BUILT_IN_CONFIG: Mapping[str, dict[str, Any]] = {
@@ -33,7 +35,7 @@ def resolve_dataset(text: str) -> tuple[DatasetSpec, dict[str, Any]]:
     if text in BUILT_IN:
         options = BUILT_IN_OPTIONS.get(text, {})
         spec = DatasetSpec(name=text, adapter=text, root=text, options=options)
-        return spec, BUILT_IN_CONFIG[text]
+        return spec, BUILT_IN_CONFIG.get(text, {})
     path = Path(text).expanduser().resolve()
     if not path.exists():
         raise ValueError(

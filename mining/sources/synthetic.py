@@ -12,7 +12,7 @@ from mining.synthetic.config import SCENES, SyntheticConfig
 from mining.synthetic.plan import Plan
 from mining.synthetic.reader import capture_uri, view_uri
 
-RENDER_VERSION = 2  # raise it when the same config gives other pixels
+RENDER_VERSION = 3  # raise it when the same config gives other pixels or annotations
 
 _GROUPS: dict[str, tuple[PartGroup, ...]] = {
     "given": ("body", "hands"),

@@ -21,6 +21,7 @@ from mining.synthetic.kernels import Look, Pattern
 from mining.synthetic.plan import Plan
 from mining.synthetic.poses import Pose
 from mining.synthetic.render import (
+    Drawn,
     PosedMesh,
     Topology,
     device_name,
@@ -43,12 +44,12 @@ class Scene:
     in all views.
     """
 
-    def __init__(self, config: SyntheticConfig, index: int) -> None:
-        """Set up capture `index`, from 0. Raises ValueError for an index that the config does not
-        have.
+    def __init__(self, config: SyntheticConfig, index: int, plan: Plan | None = None) -> None:
+        """Set up capture `index`, from 0, as its own plan or a given one says. Raises ValueError
+        for an index that the config does not have.
         """
         self.config = config
-        self._plan = Plan(config, index)
+        self._plan = plan or Plan(config, index)
         self.cameras = self._plan.cameras
         self.clocks = self._plan.clocks
         self.times_s = tuple(self.clocks[0].times_s.tolist())
@@ -65,6 +66,7 @@ class Scene:
             [pattern for _, patterns in drawn for pattern in patterns], dtype=Pattern, device=device
         )
         self._light = appearance.random_light(self._plan.rng("light"))
+        self._last_drawn: tuple[tuple[int, int], Drawn] | None = None  # what its rays met
 
     def render(self, view: int, frame: int) -> tuple[NDArray[np.uint8], tuple[Detection, ...]]:
         """Render one frame of one camera: RGB uint8 (H, W, 3), the people of whom something is seen
@@ -81,19 +83,19 @@ class Scene:
             _topology(), self.mesh(view, frame), self.cameras[view], self._light,
             self._looks, self._patterns, floor, floor_share, wall,
         )  # fmt: skip
+        self._last_drawn = (view, frame), drawn
         keypoints_px = self._keypoints_px(view, frame)
         faces_each = len(body_model().faces)
         person_at = np.where(drawn.face >= 0, drawn.face // faces_each, -1)
         people: list[Detection] = []
         hands: list[Detection] = []
         for person, name in enumerate(self.people):
-            mask = person_at == person
-            if mask.sum() < FEWEST_PIXELS:
+            shown = person_at == person
+            if shown.sum() < FEWEST_PIXELS:
                 continue
             place = len(people)
             for part in PARTS:
-                if part != "body":
-                    mask = _only(mask, drawn.face, part)
+                mask = shown if part == "body" else _only(shown, drawn.face, part)
                 if mask.sum() < FEWEST_PIXELS:
                     continue
                 (people if part == "body" else hands).append(
@@ -108,7 +110,6 @@ class Scene:
                         joints_world=self.joints_world(person, frame, part, view),
                     )
                 )
-                mask = person_at == person
         return drawn.image, (*people, *hands)
 
     def joints_world(
@@ -136,8 +137,12 @@ class Scene:
 
     def truth(self, view: int, frame: int) -> truth.PixelTruth:
         """Who, which body part, where in the texture and how far each pixel of an image shows."""
+        camera = self.cameras[view]
+        if self._last_drawn is not None and self._last_drawn[0] == (view, frame):
+            drawn = self._last_drawn[1]
+            return truth.of_hits(drawn.face, drawn.hit, camera)
         return truth.pixel_truth(
-            self.mesh(view, frame), self.cameras[view], self.config.width_px, self.config.height_px
+            self.mesh(view, frame), camera, self.config.width_px, self.config.height_px
         )
 
     def covisibility(
@@ -181,7 +186,8 @@ class Scene:
     def mesh(self, view: int, frame: int) -> PosedMesh:
         """Everybody at a frame, for casting rays; good until other meshes are asked for."""
         bodies, at = self._bodies(view, frame)
-        key = (self.config, self._plan.index, self._clock_of(view), frame)
+        plan = type(self._plan).__name__
+        key = (self.config, plan, self._plan.index, self._clock_of(view), frame)
         return _mesh(key, bodies.vertices[at : at + len(self.people)])
 
     def _visible_faces(self, view: int, frame: int, person: int) -> NDArray[np.bool_]:

@@ -33,7 +33,11 @@ class PixelTruth:
 
 def pixel_truth(posed: PosedMesh, camera: Camera, width_px: int, height_px: int) -> PixelTruth:
     """Label every pixel of an image."""
-    face, hit = cast(posed, camera, width_px, height_px)
+    return of_hits(*cast(posed, camera, width_px, height_px), camera)
+
+
+def of_hits(face: NDArray[np.int32], hit: NDArray[np.float32], camera: Camera) -> PixelTruth:
+    """Label every pixel by what its ray met, as in `render.Drawn`."""
     faces_each = len(surface().part)
     shown = face >= 0
     person = np.full(face.shape, -1, np.int16)
