@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mining.cropping.crop import CropConfig, cut, cut_square, reject_person, sharpness, square_box
+from catalog.squares import cut_square
+from mining.cropping.crop import CropConfig, cut, reject_person, sharpness, square_box
 from mining.cropping.foreground import from_mask, from_skeleton
 from mining.segment import CropTar
 from mining.sources.base import Detection

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mining.cropping.crop import CropConfig, cut, cut_square, square_box
+from catalog.squares import cut_square
+from mining.cropping.crop import CropConfig, cut, square_box
 from mining.cropping.foreground import from_mask, from_skeleton
 from mining.detecting.config import DetectConfig
 from mining.detecting.look import Looker

@@ -9,22 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from catalog.squares import (
+    HAND_MARGIN,
+    MARGIN,
+    STORED_PX,
+    cut_square,
+    cut_to_size,
+    share_inside,
+    square_around,
+)
 from mining.cropping.appearance import appearance
 from mining.cropping.foreground import ForegroundSource, from_mask, from_skeleton
 from mining.cropping.visible_share import Figure, figures_of, occlusion, truncation
 from mining.sources.base import Detection
 
 SHARPNESS_PX = 128  # sharpness is measured at this size, so that it compares between crops
-PADDING_RGB = (124, 116, 104)  # beyond the frame: ImageNet's mean colour, 0 after normalization
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
     """How crops are cut, and which people and hands are good enough to crop."""
 
-    size_px: int = 256  # side of the stored image
-    margin: float = 1.2  # side of the square over the longer side of the person
-    hand_margin: float = 1.5  # the same of a hand
+    size_px: int = STORED_PX  # side of the stored image
+    margin: float = MARGIN  # side of the square over the longer side of the person
+    hand_margin: float = HAND_MARGIN  # the same of a hand
     jpeg_quality: int = 92
     min_person_px: int = 96  # longer side of the person in the frame
     min_hand_px: int = 32  # the same of a hand
@@ -76,11 +84,7 @@ def reject_person(
     min_keypoints = config.min_keypoints if is_body else config.min_hand_keypoints
     if num_seen < min_keypoints:
         return "few_keypoints", f"{num_seen} seen, at least {min_keypoints} wanted"
-    left, top, right, bottom = square_box(person, config)
-    inside_px = max(0.0, min(right, width_px) - max(left, 0)) * max(
-        0.0, min(bottom, height_px) - max(top, 0)
-    )
-    share = inside_px / ((right - left) * (bottom - top))
+    share = share_inside(square_box(person, config), width_px, height_px)
     if share < config.min_inside:
         return (
             "outside_frame",
@@ -93,11 +97,7 @@ def square_box(person: Detection, config: CropConfig) -> tuple[float, float, flo
     """The square around a box and confident keypoints, with the part's margin, in whole pixels."""
     seen = person.keypoints_px[person.keypoints_px[:, 2] >= config.min_confidence, :2]
     corners = np.concatenate([person.box_px.reshape(2, 2), seen])
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = config.margin if person.part == "body" else config.hand_margin
-    side = max(1, round(float((high - low).max()) * margin))
-    left, top = np.round((low + high) / 2 - side / 2)
-    return float(left), float(top), float(left + side), float(top + side)
+    return square_around(corners, config.margin if person.part == "body" else config.hand_margin)
 
 
 def cut(
@@ -109,13 +109,7 @@ def cut(
     """
     height_px, width_px = image.shape[:2]
     box_px = square_box(person, config)
-    pixels = cut_square(image, box_px, PADDING_RGB)
-    shrinks = pixels.shape[0] > config.size_px
-    pixels = cv2.resize(
-        pixels,
-        (config.size_px, config.size_px),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
-    )
+    pixels = cut_to_size(image, box_px, config.size_px)
     done, jpeg = cv2.imencode(
         ".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality]
     )
@@ -145,24 +139,6 @@ def cut(
 def phash_distance(a: str, b: str) -> int:
     """Bits that differ between two 64-bit perceptual hashes in hex, 0 to 64."""
     return (int(a, 16) ^ int(b, 16)).bit_count()
-
-
-def cut_square(
-    image: NDArray[np.uint8],
-    box_px: tuple[float, float, float, float],
-    padding: tuple[int, int, int] | int,
-) -> NDArray[np.uint8]:
-    """Copy a square of whole pixels out of an image (H, W[, 3]); what lies beyond the frame gets
-    `padding`.
-    """
-    left, top, right, bottom = (int(edge) for edge in box_px)
-    height, width = image.shape[:2]
-    inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    edges = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
-    if not any(edges):
-        return inside
-    value = padding if isinstance(padding, tuple) else (padding,)
-    return cv2.copyMakeBorder(inside, *edges, cv2.BORDER_CONSTANT, value=value)
 
 
 def sharpness(pixels: NDArray[np.uint8], cells: NDArray[np.uint8]) -> float:

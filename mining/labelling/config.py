@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
+from catalog.squares import HAND_MARGIN, MARGIN, STORED_PX
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
     """Settings of stage `label`."""
 
-    size_px: int = 256  # side of the stored image
-    margin: float = 1.2  # side of the square over the longer side of the person
-    hand_margin: float = 1.5  # the same of a hand
+    size_px: int = STORED_PX  # side of the stored image
+    margin: float = MARGIN  # side of the square over the longer side of the person
+    hand_margin: float = HAND_MARGIN  # the same of a hand
     jpeg_quality: int = 92
     min_person_px: int = 96  # longer side of the person in the full image
     min_hand_px: int = 64  # the same of a hand

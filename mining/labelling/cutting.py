@@ -8,14 +8,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.cropping.crop import PADDING_RGB, cut_square
+from catalog.squares import (
+    Box,
+    cut_square,
+    cut_to_size,
+    share_inside,
+    square_around,
+    stored_from_image,
+)
 from mining.labelling.config import LabelConfig
 from mining.labelling.source import LabelledImage, LabelledSample
 from mining.sources.base import Part
 from shards.labels import ImageLabel
 
 Array = NDArray[np.float64]
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +46,7 @@ def find_box(image: LabelledImage, part: Part, config: LabelConfig) -> Box:
     corners = np.concatenate([np.asarray(image.box_px, np.float64).reshape(2, 2), known])
     if not np.isfinite(corners).all():
         raise ValueError("its box or keypoints are not finite numbers")
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = config.margin if part == "body" else config.hand_margin
-    side = max(1, round(float((high - low).max()) * margin))
-    left, top = np.round((low + high) / 2 - side / 2).tolist()
-    return left, top, left + side, top + side
+    return square_around(corners, config.margin if part == "body" else config.hand_margin)
 
 
 def reject_image(
@@ -78,23 +80,13 @@ def store(image: LabelledImage, box_px: Box, config: LabelConfig) -> Stored | tu
     if callable(pixels) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError("the image is not RGB uint8 (H, W, 3)")
     height, width = pixels.shape[:2]
-    left, top, right, bottom = box_px
-    inside_px = max(0.0, min(right, width) - max(left, 0)) * max(
-        0.0, min(bottom, height) - max(top, 0)
-    )
-    share = inside_px / (right - left) ** 2
+    share = share_inside(box_px, width, height)
     if share < config.min_inside:
         detail = f"{share:.2f} of the square is inside, at least {config.min_inside} wanted"
         return "outside_frame", detail
     if image.iuv is not None and image.iuv.shape != pixels.shape:
         raise ValueError(f"its dense map is {image.iuv.shape}, the image {pixels.shape}")
-    square = cut_square(pixels, box_px, PADDING_RGB)
-    shrinks = square.shape[0] > config.size_px
-    square = cv2.resize(
-        square,
-        (config.size_px, config.size_px),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
-    )
+    square = cut_to_size(pixels, box_px, config.size_px)
     done, jpeg = cv2.imencode(
         ".jpg", square[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality]
     )
@@ -107,12 +99,6 @@ def store(image: LabelledImage, box_px: Box, config: LabelConfig) -> Stored | tu
         person_px=person_px(image),
         dense="map" if image.iuv is not None else "points" if points else None,
     )
-
-
-def stored_from_image(box_px: Box, size_px: int) -> Array:
-    """The (3, 3) map of homogeneous pixels from the full image to the stored one."""
-    scale = size_px / (box_px[2] - box_px[0])
-    return np.array([[scale, 0, -scale * box_px[0]], [0, scale, -scale * box_px[1]], [0, 0, 1.0]])
 
 
 def _mapped(image: LabelledImage, box_px: Box, size_px: int) -> ImageLabel:
