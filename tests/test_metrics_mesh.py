@@ -227,6 +227,25 @@ def test_auc_over_samples_is_that_of_the_dataset():
     assert joint_auc(pred, true).mean().item() == pytest.approx(np.mean(areas))
 
 
+def test_scores_after_procrustes_are_those_of_aligned_points():
+    pred, true, weights = random_points(noise_m=0.02)
+    weights[0, 2:] = 0  # two points always fit
+    weights[0, 1] = 1
+    aligned = procrustes_align(pred, true, weights)
+    for score in (lambda p, **how: f_score(p, true, 0.02, weights, **how),
+                  lambda p, **how: joint_auc(p, true, weights, **how)):  # fmt: skip
+        found = score(moved(pred), procrustes=True)
+        assert found[0].isnan() and found[1:].min() > 0.1
+        torch.testing.assert_close(found[1:], score(aligned)[1:])
+
+
+def test_an_empty_batch_has_no_errors():
+    none = torch.zeros(0, 5, 3)
+    for errors in (mpjpe_mm(none, none, None, 0), pa_mpjpe_mm(none, none), pve_mm(none, none),
+                   f_score(none, none, 0.1), joint_auc(none, none)):  # fmt: skip
+        assert errors.shape == (0,)
+
+
 def test_mistakes_of_the_caller_are_named():
     with pytest.raises(ValueError, match="joints 0 to 3"):
         mpjpe_mm(SQUARE, SQUARE, None, root=4)
@@ -234,5 +253,7 @@ def test_mistakes_of_the_caller_are_named():
         pa_mpjpe_mm(SQUARE, SQUARE, torch.ones(1, 3))
     with pytest.raises(ValueError, match="same order"):
         pve_mm(SQUARE[:, :3], SQUARE)
+    with pytest.raises(ValueError, match="same order"):
+        f_score(SQUARE[:, :3], SQUARE, 0.1, procrustes=True)
     with pytest.raises(ValueError, match="give both"):
         pve_mm(SQUARE, SQUARE, pred_root_B3_m=SQUARE[:, 0])

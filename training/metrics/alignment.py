@@ -42,6 +42,15 @@ def judged(true_BN3: Tensor, weights_BN: Tensor | None) -> Tensor:
     return torch.where(finite_BN, weights_BN.double(), 0.0)
 
 
+def check_same_points(pred_BN3: Tensor, true_BN3: Tensor) -> None:
+    """Raise ValueError unless each true point has its predicted one."""
+    if pred_BN3.shape != true_BN3.shape:
+        raise ValueError(
+            f"predicted points have shape {tuple(pred_BN3.shape)}, true ones "
+            f"{tuple(true_BN3.shape)}: give as many, in the same order"
+        )
+
+
 def procrustes_align(
     pred_BN3: Tensor, true_BN3: Tensor, weights_BN: Tensor | None = None
 ) -> Tensor:
@@ -53,6 +62,7 @@ def procrustes_align(
     in the truth's frame and unit. NaN for samples with fewer than three points of positive weight,
     and where a prediction that counts is not finite.
     """
+    check_same_points(pred_BN3, true_BN3)
     weights_BN = judged(true_BN3, weights_BN)
     counts_BN1 = weights_BN[..., None] > 0
     pred_BN3 = pred_BN3.double()

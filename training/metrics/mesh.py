@@ -13,7 +13,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.metrics.alignment import MIN_POINTS, judged, procrustes_align, root_of
+from training.metrics.alignment import (
+    MIN_POINTS,
+    check_same_points,
+    judged,
+    procrustes_align,
+    root_of,
+)
 
 MM = 1000.0  # in a metre
 FREIHAND_F_THRESHOLDS_M = (0.005, 0.015)
@@ -91,15 +97,19 @@ def f_scores(
     true_BV3_m: Tensor,
     thresholds_m: Sequence[float],
     weights_BV: Tensor | None = None,
+    *,
+    procrustes: bool = False,
 ) -> Tensor:
     """Return the F-score (B, T), 0 to 1, at each threshold: F@5 and F@15 are at 0.005 and 0.015 m.
 
     The harmonic mean of precision (predicted vertices nearer than the threshold to any true one)
     and recall (true vertices nearer than it to any predicted one), as Knapitsch et al. (2017)
-    define it and FreiHAND's evaluation uses it. The meshes are compared as they lie: move them by
-    their roots first, or by `procrustes_align` for the aligned score. No correspondence is needed,
-    so P may differ from V. True vertices of weight 0 do not exist.
+    define it and FreiHAND's evaluation uses it. The meshes are compared as they lie (move them by
+    their roots first), or after `procrustes` alignment, which alone needs P to be V. True vertices
+    of weight 0 do not exist.
     """
+    if procrustes:
+        pred_BP3_m, weights_BV = _align(pred_BP3_m, true_BV3_m, weights_BV)
     exists_BV = judged(true_BV3_m, weights_BV) > 0
     scores_BT = [
         _f_scores_of_one(pred_P3_m, true_V3_m[exists_V], thresholds_m)
@@ -115,9 +125,11 @@ def f_score(
     true_BV3_m: Tensor,
     threshold_m: float,
     weights_BV: Tensor | None = None,
+    *,
+    procrustes: bool = False,
 ) -> Tensor:
     """Return the F-score (B,) at one threshold; several at once cost no more (`f_scores`)."""
-    return f_scores(pred_BP3_m, true_BV3_m, (threshold_m,), weights_BV)[:, 0]
+    return f_scores(pred_BP3_m, true_BV3_m, (threshold_m,), weights_BV, procrustes=procrustes)[:, 0]
 
 
 def joint_auc(
@@ -126,16 +138,21 @@ def joint_auc(
     weights_BK: Tensor | None = None,
     max_m: float = 0.05,
     num_thresholds: int = 100,
+    *,
+    procrustes: bool = False,
 ) -> Tensor:
     """Return the area under the curve of 3D PCK over its threshold, (B,), 0 to 1.
 
     FreiHAND's evaluation: PCK is the share of points whose error is at most a threshold; 100
     thresholds from 0 to 50 mm at equal steps, both included, trapezoids, divided by the area of a
-    perfect curve. The points are compared as they lie: align them first by root or Procrustes.
-    FreiHAND averages over joints what it averaged over samples: the mean over samples of this, when
-    all joints are judged in all samples. Vertices work as well as joints.
+    perfect curve. The points are compared as they lie (move them by their roots first), or after
+    `procrustes` alignment. FreiHAND averages over joints what it averaged over samples: the mean
+    over samples of this, when all joints are judged in all samples. Vertices work as well as
+    joints.
     """
     weights_BK = judged(true_BK3_m, weights_BK)
+    if procrustes:
+        pred_BK3_m, weights_BK = _align(pred_BK3_m, true_BK3_m, weights_BK)
     distance_BK_m = _distances(pred_BK3_m.double(), true_BK3_m.double(), weights_BK)
     thresholds_T_m = torch.linspace(
         0, max_m, num_thresholds, dtype=torch.float64, device=distance_BK_m.device
@@ -179,10 +196,16 @@ def nearest_distances(pred_P3: Tensor, true_V3: Tensor) -> tuple[Tensor, Tensor]
 def _aligned_mean_distance_mm(
     pred_BN3_m: Tensor, true_BN3_m: Tensor, weights_BN: Tensor | None
 ) -> Tensor:
-    weights_BN = judged(true_BN3_m, weights_BN)
-    aligned_BN3_m = procrustes_align(pred_BN3_m, true_BN3_m, weights_BN)
-    error_B_mm = _mean_distance_mm(aligned_BN3_m, true_BN3_m.double(), weights_BN)
-    return torch.where((weights_BN > 0).sum(dim=1) >= MIN_POINTS, error_B_mm, torch.nan)
+    aligned_BN3_m, weights_BN = _align(pred_BN3_m, true_BN3_m, weights_BN)
+    return _mean_distance_mm(aligned_BN3_m, true_BN3_m.double(), weights_BN)
+
+
+def _align(pred_BN3: Tensor, true_BN3: Tensor, weights_BN: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return aligned points, and weights that judge no sample with too few points to align by."""
+    weights_BN = judged(true_BN3, weights_BN)
+    enough_B1 = (weights_BN > 0).sum(dim=1, keepdim=True) >= MIN_POINTS
+    weights_BN = torch.where(enough_B1, weights_BN, 0.0)
+    return procrustes_align(pred_BN3, true_BN3, weights_BN), weights_BN
 
 
 def _mean_distance_mm(pred_BN3_m: Tensor, true_BN3_m: Tensor, weights_BN: Tensor) -> Tensor:
@@ -191,11 +214,7 @@ def _mean_distance_mm(pred_BN3_m: Tensor, true_BN3_m: Tensor, weights_BN: Tensor
 
 def _distances(pred_BN3: Tensor, true_BN3: Tensor, weights_BN: Tensor) -> Tensor:
     """Distances (B, N): 0 where the weight is 0, infinite where the prediction is not finite."""
-    if pred_BN3.shape != true_BN3.shape:
-        raise ValueError(
-            f"predicted points have shape {tuple(pred_BN3.shape)}, true ones "
-            f"{tuple(true_BN3.shape)}: give as many, in the same order"
-        )
+    check_same_points(pred_BN3, true_BN3)
     distance_BN = (pred_BN3 - true_BN3).norm(dim=2).nan_to_num(nan=torch.inf, posinf=torch.inf)
     return torch.where(weights_BN > 0, distance_BN, 0.0)
 
