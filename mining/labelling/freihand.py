@@ -9,7 +9,7 @@
 
 The versions differ in background and colours alone, and neighbours are of one recording, so a unit
 is a run of hands with all their versions, and a unit has one split. The wrist is MANO's root.
-Without MANO's file (option `mano`) the hands have joints and no body: see mano.py.
+Without MANO's file (option `bodies`) the hands have joints and no body: see mano.py.
 Written from readers of the dataset, the dataset's own among them; no file of it was opened.
 """
 
@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catalog import storage
 from mining.geometry.cameras import Camera
@@ -31,7 +30,7 @@ from mining.labelling.dataset import (
     image_of,
     piece,
 )
-from mining.labelling.mano import OPTION, read_mean_pose, whole_pose
+from mining.labelling.mano import OPTION, Mano, read_mano
 from mining.labelling.source import LabelledSample
 from mining.sources.base import SourceProblem
 from mining.sources.datasets.parsing import array, file_name, kept, read_json
@@ -56,9 +55,9 @@ class FreiHand(LabelledDataset):
         unknown = [name for name in options["versions"] if name not in VERSIONS]
         if unknown or not options["versions"]:
             raise ValueError(f"versions must be some of {', '.join(VERSIONS)}, got {unknown}")
-        mano = storage.join(root, options["mano"]) if options["mano"] else ""
-        if mano:
-            read_mean_pose(mano)
+        bodies = storage.join(root, options["bodies"]) if options["bodies"] else ""
+        if bodies:
+            read_mano(bodies)
         for split in SPLITS:
             if not storage.exists(f"{root}/{split}_K.json"):
                 continue
@@ -82,7 +81,7 @@ class FreiHand(LabelledDataset):
                         "split": split,
                         "hands": [start, stop],
                         "versions": versions,
-                        "mano": mano,
+                        "bodies": bodies,
                     },
                     marks,
                     files[start * len(versions) : stop * len(versions)],
@@ -92,7 +91,7 @@ class FreiHand(LabelledDataset):
         """See LabelledDataset."""
         root, split = payload["root"], payload["split"]
         tables = _tables(root, split)
-        mean_pose = read_mean_pose(payload["mano"]) if payload["mano"] else None
+        mano = read_mano(payload["bodies"]) if payload["bodies"] else None
         for hand in range(*payload["hands"]):
             for version in payload["versions"]:
                 number = hand + len(tables["K"]) * version
@@ -100,7 +99,7 @@ class FreiHand(LabelledDataset):
                 if file in files_in(f"{root}/{split}/rgb"):
                     yield (
                         f"{number:08d}",
-                        partial(_sample, tables, hand, file, SPLITS[split], mean_pose),
+                        partial(_sample, tables, hand, file, SPLITS[split], mano),
                     )
 
 
@@ -125,7 +124,7 @@ def _sample(
     hand: int,
     file: str,
     split: str | None,
-    mean_pose: NDArray[np.float64] | None,
+    mano: Mano | None,
 ) -> LabelledSample:
     camera = Camera(intrinsics=array(tables["K"][hand], (3, 3), "K"), world_from_cam=np.eye(4))
     joints_cam = array(tables["xyz"][hand], (21, 3), "xyz")
@@ -133,11 +132,11 @@ def _sample(
     if given is None:
         raise ValueError("none of its joints lies before the camera")
     body = None
-    if mean_pose is not None and "mano" in tables:
+    if mano is not None and "mano" in tables:
         values = array(np.ravel(tables["mano"][hand]), (61,), "mano")
         body = Body(
             model="mano",
-            pose_rad=whole_pose(values[:48], mean_pose),
+            pose_rad=mano.whole_pose(values[:48]),
             shape=values[48:58],
             translation_m=joints_cam[0],
         )

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import storage
+from catalog.safe_pickle import load_pickle
 from mining.labelling.body_frames import mirrored
 from mining.labelling.dataset import LabelledDataset, Make, Piece, broken, given_image
 from mining.labelling.source import LabelledSample, LabelledUnit
@@ -42,7 +43,6 @@ from mining.sources.datasets.joints import BODY25, HAND21
 from mining.sources.datasets.parsing import array, file_name
 from mining.sources.datasets.people import given_person
 from mining.sources.datasets.reader import decode_image
-from mining.sources.datasets.safe_pickle import load_pickle
 from shards.labels import Body
 
 Array = NDArray[np.float64]

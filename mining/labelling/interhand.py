@@ -6,11 +6,11 @@ The files are those that `mining/sources/datasets/interhand.py` reads, and
         `left`: null, or `pose` [48] (axis times angle, the root first, in world axes, the fingers
         against MANO's mean pose), `shape` [10], `trans` [3] in metres
 
-without which, or without MANO's own file (option `mano`: see mano.py), the hands have joints and no
-body. MANO's root is placed at the annotated wrist, for where `trans` leads depends on the model;
-the two differ by what the fit left over. A left hand's parameters are mirrored. The option
-`views = "two_view"` pairs the cameras of one instant, those about 60 degrees apart. The layout of
-the MANO file was read about in the dataset's own code; no file of it was opened.
+without which, or without MANO's own file (option `bodies`: see mano.py), the hands have joints and
+no body. A left hand's parameters are mirrored: its shape is taken to be that of a right hand seen
+in a mirror, as the dataset's own code corrects MANO's left hand to be. `views = "two_view"` pairs
+the cameras of one instant, those about 60 degrees apart. The layout of the MANO file was read about
+in the dataset's own code; no file of it was opened.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from catalog import storage
-from mining.labelling.body_frames import mirrored, turned
+from mining.labelling.body_frames import MIRROR_POINT, mirrored, turned
 from mining.labelling.camera_pairs import (
     CameraView,
     Group,
@@ -33,7 +30,7 @@ from mining.labelling.camera_pairs import (
     singles,
 )
 from mining.labelling.dataset import LabelledDataset, Make, Piece, broken, given_image, image_of
-from mining.labelling.mano import OPTION, read_mean_pose, whole_pose
+from mining.labelling.mano import NUM_SHAPES, OPTION, Mano, read_mano
 from mining.labelling.source import LabelledImage, LabelledSample, LabelledUnit
 from mining.sources.base import Part, SourceProblem
 from mining.sources.datasets.interhand import (
@@ -67,9 +64,9 @@ class LabelledInterHand(LabelledDataset):
         """See LabelledDataset."""
         if options["views"] not in VIEWS:
             raise ValueError(f"views must be {' or '.join(VIEWS)}, got {options['views']!r}")
-        mano = storage.join(root, options["mano"]) if options["mano"] else ""
-        if mano:
-            read_mean_pose(mano)
+        bodies = storage.join(root, options["bodies"]) if options["bodies"] else ""
+        if bodies:
+            read_mano(bodies)
         for split in SPLITS:
             folder = annotation_folder(root, split, options["subset"])
             if folder is None:
@@ -87,8 +84,8 @@ class LabelledInterHand(LabelledDataset):
                     name=f"{split}/Capture{capture}/{sequence}",
                     payload={
                         "root": root, "split": split, "capture": capture, "sequence": sequence,
-                        "annotations": folder.removeprefix(f"{root}/"), "mano": mano, "fps": 30.0,
-                        "views": options["views"], "every": options["every"],
+                        "annotations": folder.removeprefix(f"{root}/"), "fps": 30.0,
+                        "views": options["views"], "every": options["every"], "bodies": bodies,
                     },
                     fingerprint=" ".join(marks),
                     num_samples=-(-num_images // options["every"]),
@@ -99,8 +96,8 @@ class LabelledInterHand(LabelledDataset):
         split, capture = payload["split"], payload["capture"]
         folder = f"{payload['root']}/{payload['annotations']}"
         subject, rows = read_index(folder, split)[capture, payload["sequence"]]
-        mean_pose = read_mean_pose(payload["mano"]) if payload["mano"] else None
-        fits = {} if mean_pose is None else _read_fits(folder, split).get(capture, {})
+        mano = read_mano(payload["bodies"]) if payload["bodies"] else None
+        fits = {} if mano is None else _read_fits(folder, split).get(capture, {})
         views: list[CameraView] = []
         for name in rows:
             try:
@@ -116,7 +113,7 @@ class LabelledInterHand(LabelledDataset):
                 except ValueError as error:
                     yield broken(f"{frame} cam{view.name}", error)
             known: dict[str, Any] = {
-                "mean_pose": mean_pose,
+                "mano": mano,
                 "fits": fits.get(str(frame)) or {},
                 "subject": f"subject {subject}",
                 "split": None if split == "train" else "val",
@@ -150,7 +147,7 @@ def _sample(
     name: str,
     group: Group,
     *,
-    mean_pose: NDArray[np.float64] | None,
+    mano: Mano | None,
     fits: Mapping[str, Any],
     **known: Any,
 ) -> LabelledSample:
@@ -159,10 +156,7 @@ def _sample(
     return LabelledSample(
         name=name,
         part=part,
-        images=tuple(
-            _image(one, None if mean_pose is None or not fit else _body(one, fit, mean_pose))
-            for one in group
-        ),
+        images=tuple(_image(one, _body(one, fit, mano) if mano and fit else None) for one in group),
         view_angle_deg=angle_deg(*group) if len(group) == 2 else None,
         **known,
     )
@@ -180,17 +174,18 @@ def _image(shown: Shown, body: Body | None) -> LabelledImage:
     )
 
 
-def _body(shown: Shown, fit: Mapping[str, Any], mean_pose: NDArray[np.float64]) -> Body | None:
-    """MANO in the camera's frame; None where the wrist is not known."""
-    camera = shown.view.camera
-    if not np.isfinite(shown.joints_world[0]).all():
-        return None
+def _body(shown: Shown, fit: Mapping[str, Any], mano: Mano) -> Body:
+    """MANO in the camera's frame, of a right hand."""
+    camera, is_left = shown.view.camera, shown.hand.part == "left_hand"
+    shape = array(fit["shape"], (NUM_SHAPES,), "shape")
+    root = mano.root_at_rest(shape) * (MIRROR_POINT if is_left else 1.0)
+    root_world = root + array(fit["trans"], (3,), "trans")
     body = Body(
         model="mano",
         pose_rad=turned(array(fit["pose"], (48,), "pose").reshape(16, 3), camera.cam_from_world),
-        shape=array(fit["shape"], (10,), "shape"),
-        translation_m=camera.to_camera(shown.joints_world[:1])[0],
+        shape=shape,
+        translation_m=camera.to_camera(root_world[None])[0],
     )
-    if shown.hand.part == "left_hand":
+    if is_left:
         body = mirrored(body)  # and the left hand's mean pose is the right one's, mirrored
-    return replace(body, pose_rad=whole_pose(body.pose_rad.ravel(), mean_pose))
+    return replace(body, pose_rad=mano.whole_pose(body.pose_rad.ravel()))

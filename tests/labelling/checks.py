@@ -18,6 +18,30 @@ from mining.sources.base import DatasetSpec, SourceProblem
 
 Array = NDArray[np.float64]
 MIRROR = np.diag([-1.0, 1.0, 1.0])
+GROWTH_M = 0.01  # along x, of all of `write_mano`'s hand, for each of its ten shape values
+
+
+def root_at_rest(shape: Array) -> Array:
+    """Where the root joint of `write_mano`'s hand lies, about its origin."""
+    return np.array([0.095 + GROWTH_M * sum(shape), 0.006, 0.007])
+
+
+def write_mano(folder: Path, mean_pose: Array) -> None:
+    """A MANO file of four vertices, the root joint between the first two."""
+    folder.mkdir(parents=True)
+    root = root_at_rest(np.zeros(10))
+    apart = np.array([0.01, 0.0, 0.0])
+    vertices = np.array([root + apart, root - apart, [0, 0.1, 0], [0, 0, 0.1]])
+    shapes = np.zeros((4, 3, 12))
+    shapes[:, 0] = GROWTH_M
+    joints = np.zeros((16, 4))
+    joints[:, :2] = 0.5
+    np.savez(
+        folder / "MANO_RIGHT.npz",
+        hands_mean=mean_pose, v_template=vertices, shapedirs=shapes, J_regressor=joints,
+        posedirs=np.zeros((4, 3, 135)), kintree_table=np.zeros((2, 16), np.int64),
+        weights=np.full((4, 16), 1 / 16), f=np.array([[0, 1, 2]]),
+    )  # fmt: skip
 
 
 def list_labelled(adapter: str, root: Path, **options: Any) -> LabelledListing:

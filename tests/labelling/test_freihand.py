@@ -15,6 +15,7 @@ from tests.labelling.checks import (
     pixels_of,
     problems_in,
     samples_in,
+    write_mano,
 )
 
 NUM, SIZE_PX = 3, (224, 224)
@@ -41,7 +42,7 @@ def write_freihand(root: Path) -> Path:
             shown = joints_of(number % NUM) @ K.T
             image = picture(number, [shown[:, :2] / shown[:, 2:]], SIZE_PX)
             write_image(root / f"{split}/rgb/{number:08d}.jpg", image)
-    np.savez(root / "MANO_RIGHT.npz", hands_mean=MEAN)
+    write_mano(root / "licensed", MEAN)
     return root
 
 
@@ -51,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_versions_of_a_hand_have_its_joints_and_are_in_one_unit(root: Path) -> None:
-    units = samples_in("freihand", root, mano="MANO_RIGHT.npz")
+    units = samples_in("freihand", root, bodies="licensed")
     assert list(units) == ["training 00000 to 00002", "evaluation 00000 to 00002"]
     training, evaluation = units.values()
     assert sorted(sample.name for sample in training) == [f"{n:08d}" for n in range(4 * NUM)]

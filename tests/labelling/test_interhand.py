@@ -16,8 +16,10 @@ from tests.labelling.checks import (
     found_in,
     list_labelled,
     problems_in,
+    root_at_rest,
     rotation,
     samples_in,
+    write_mano,
 )
 
 ADAPTER = "interhand-labelled"
@@ -29,7 +31,7 @@ FITS: dict[int, dict[str, Any]] = {
         side: {
             "pose": RNG.normal(0, 0.5, 48).tolist(),
             "shape": RNG.normal(0, 1, 10).tolist(),
-            "trans": [0.0, 0.0, 0.0],
+            "trans": RNG.normal(0, 0.1, 3).tolist(),
         }
         if TYPES[frame] in (side, "interacting")
         else None
@@ -53,7 +55,7 @@ def write_fits(root: Path, split: str = "train") -> Path:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_fits(write_interhand(tmp_path_factory.mktemp("interhand")))
     write_interhand(root, "val")
-    np.savez(root / "MANO_RIGHT.npz", hands_mean=MEAN)
+    write_mano(root / "licensed", MEAN)
     return root
 
 
@@ -82,7 +84,7 @@ def test_joints_of_both_hands_fall_on_their_keypoints_in_each_camera(root: Path)
 def test_a_left_hand_is_told_as_the_right_hand_that_its_mirror_image_shows(root: Path) -> None:
     template = RNG.normal(0, 0.05, (30, 3))  # of a right hand, around its root
     sides = set()
-    for samples in samples_in(ADAPTER, root, mano="MANO_RIGHT.npz").values():
+    for samples in samples_in(ADAPTER, root, bodies="licensed").values():
         for sample in samples:
             frame, name, part = sample.name.split()
             camera, side = CAMERAS[name.removeprefix("cam")], part.removesuffix("_hand")
@@ -90,12 +92,14 @@ def test_a_left_hand_is_told_as_the_right_hand_that_its_mirror_image_shows(root:
                 assert sample.images[0].body is None, "val has no MANO.json here"
                 continue
             label, fit = sample.images[0].body, FITS[int(frame)][side]
-            pose, wrist = np.reshape(fit["pose"], (16, 3)), hand(int(frame) % 10, side)[0]
+            pose = np.reshape(fit["pose"], (16, 3))
             assert label is not None and label.model == "mano"
             assert np.allclose(label.shape, fit["shape"])
             flip = MIRROR if side == "left" else np.eye(3)
-            own = template @ flip  # a left hand is a right one mirrored
-            true_cam = (own @ rotation(pose[0]).T + wrist) @ camera.R.T + camera.t
+            # a left hand is a right one mirrored, which turns about its own root
+            root_world = root_at_rest(fit["shape"]) @ flip + fit["trans"]
+            true_world = template @ flip @ rotation(pose[0]).T + root_world
+            true_cam = true_world @ camera.R.T + camera.t
             given = template @ rotation(label.pose_rad[0]).T + label.translation_m
             assert np.abs(given @ flip - true_cam).max() < 1e-6
             for finger in range(1, 16):
@@ -123,20 +127,20 @@ def test_two_views_are_of_one_instant_by_cameras_that_look_from_apart(root: Path
 
 def test_a_broken_fit_and_a_camera_without_images_cost_themselves(tmp_path: Path) -> None:
     root = write_fits(write_interhand(tmp_path))
-    np.savez(root / "MANO_RIGHT.npz", hands_mean=MEAN)
+    write_mano(root / "licensed", MEAN)
     path = root / "annotations/all/InterHand2.6M_train_MANO.json"
     table = json.loads(path.read_text())
     table["0"]["18010"]["right"]["pose"] = [0.0] * 51
     path.write_text(json.dumps(table))
     for image in (root / "images/train/Capture0/0001_neutral_relaxed/cam400262").iterdir():
         image.unlink()
-    found = found_in(ADAPTER, root, mano="MANO_RIGHT.npz")
+    found = found_in(ADAPTER, root, bodies="licensed")
     problems = problems_in(found)
     assert set(problems) == {"cam400262"} | {
         f"18010 cam{c} right_hand" for c in ("400263", "410001")
     }
     assert "pose has shape (51,), not 48" in problems["18010 cam400263 right_hand"]
     assert sum(map(len, found.values())) == 3 + 4 + 6
-    np.savez(root / "other.npz", betas=MEAN)
-    with pytest.raises(ValueError, match=r"other\.npz.*hands_mean"):
-        list_labelled(ADAPTER, root, mano="other.npz")
+    (root / "licensed/MANO_RIGHT.npz").unlink()
+    with pytest.raises(ValueError, match=r"none of MANO_RIGHT\.npz, MANO_RIGHT\.pkl is in "):
+        list_labelled(ADAPTER, root, bodies="licensed")
