@@ -33,7 +33,7 @@ from mining.labelling.dataset import (
 from mining.labelling.mano import OPTION, Mano, read_mano
 from mining.labelling.source import LabelledSample
 from mining.sources.base import SourceProblem
-from mining.sources.datasets.parsing import array, file_name, kept, read_json
+from mining.sources.datasets.parsing import array, file_name, kept, read_json, reading
 from mining.sources.datasets.people import projected_person
 from mining.sources.datasets.view import files_in
 from shards.labels import Body
@@ -113,7 +113,8 @@ def _tables(root: str, split: str) -> dict[str, list[Any]]:
     tables = {table: read_json(f"{root}/{split}_{table}.json") for table in ("K", "xyz")}
     if storage.exists(f"{root}/{split}_mano.json"):
         tables["mano"] = read_json(f"{root}/{split}_mano.json")
-    lengths = {name: len(table) for name, table in tables.items()}
+    with reading(f"{split}_*.json"):
+        lengths = {name: len(table) for name, table in tables.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the tables {split}_*.json are of different lengths: {lengths}")
     return tables
