@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.sparse import csc_matrix
 
-from training.bodies.model_files import read_model_file
+from catalog.model_files import read_model_file
 from training.bodies.registry import make_body
 from training.bodies.rotations import axis_angle_to_matrix
 from training.bodies.smplx_bodies import JOINT_NAMES, SmplxBody

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from catalog.anny_bones import COCO_KEYPOINTS, HAND_KEYPOINTS
+from catalog.model_files import read_model_file
 from training.bodies.model import BodyModel, BodyOutput
-from training.bodies.model_files import read_model_file
 from training.bodies.rotations import axis_angle_to_matrix
 
 NUM_BETAS = 10
