@@ -50,6 +50,10 @@ CHECKS: dict[str, str] = {
         SELECT unit, num_rejected, count(pair_id) AS num_rows
         FROM units LEFT JOIN rejected_pairs USING (capture_id) WHERE stage = 'pair'
         GROUP BY ALL HAVING num_rejected <> num_rows""",
+    "labelled samples kept are rows of labels": """
+        SELECT unit, num_kept, count(label_id) AS num_rows
+        FROM units LEFT JOIN labels USING (capture_id) WHERE stage = 'label'
+        GROUP BY ALL HAVING num_kept <> num_rows""",
     "ids are unique": """
         SELECT 'detections' AS "table", detection_id AS id
         FROM detections GROUP BY ALL HAVING count(*) > 1
@@ -57,6 +61,7 @@ CHECKS: dict[str, str] = {
         UNION ALL SELECT 'pairs', pair_id
         FROM (SELECT pair_id FROM pairs UNION ALL SELECT pair_id FROM rejected_pairs)
         GROUP BY ALL HAVING count(*) > 1
+        UNION ALL SELECT 'labels', label_id FROM labels GROUP BY ALL HAVING count(*) > 1
         UNION ALL SELECT 'views', view_id FROM views GROUP BY ALL HAVING count(*) > 1
         UNION ALL SELECT 'captures', capture_id FROM captures GROUP BY ALL HAVING count(*) > 1""",
     "both crops of a pair exist and show one identity's part": """
@@ -85,17 +90,28 @@ CHECKS: dict[str, str] = {
         LEFT JOIN tracks USING (track_id) LEFT JOIN views ON crops.view_id = views.view_id
         LEFT JOIN captures ON crops.capture_id = captures.capture_id
         WHERE tracks.track_id IS NULL OR views.view_id IS NULL OR captures.capture_id IS NULL""",
-    "every sample of a shard set is a pair (if not, build it again); shards count samples": """
-        SELECT samples.shard_set, samples.shard, pairs.pair_id IS NULL AS dangling
-        FROM samples LEFT JOIN pairs USING (pair_id) WHERE pairs.pair_id IS NULL
+    "nobody labelled is in both splits": """
+        SELECT dataset, subject FROM labels WHERE subject IS NOT NULL
+        GROUP BY ALL HAVING count(DISTINCT split) > 1""",
+    "every sample of a shard set is there (if not, build it again); shards count samples": """
+        SELECT samples.shard_set, samples.shard, true AS dangling
+        FROM samples LEFT JOIN pairs USING (pair_id) LEFT JOIN labels USING (label_id)
+        WHERE pairs.pair_id IS NULL AND labels.label_id IS NULL
         UNION ALL
         SELECT shards.shard_set, name, false FROM shards
         LEFT JOIN samples ON (samples.shard_set, samples.shard) = (shards.shard_set, name)
-        GROUP BY shards.shard_set, name, shards.samples HAVING count(pair_id) <> shards.samples""",
+        GROUP BY shards.shard_set, name, shards.samples
+        HAVING count(coalesce(pair_id, label_id)) <> shards.samples""",
 }
 
 CROP_FILES = """
-    SELECT file, max("offset" + length) AS num_bytes FROM detections GROUP BY file ORDER BY file"""
+    SELECT file, max(num_bytes) AS num_bytes
+    FROM (SELECT file, "offset" + length AS num_bytes FROM detections
+          UNION ALL
+          SELECT file, greatest(offset_a + length_a, offset_b + length_b,
+                                iuv_offset_a + iuv_length_a, iuv_offset_b + iuv_length_b)
+          FROM labels)
+    GROUP BY file ORDER BY file"""
 
 
 def check(root: str) -> list[dict[str, Any]]:
@@ -114,7 +130,7 @@ def check(root: str) -> list[dict[str, Any]]:
         ]
     results.append(
         {
-            "check": "the tars with the crops are there and long enough",
+            "check": "the tars with the images are there and long enough",
             "broken": len(short),
             "first": str(short[0]) if short else "",
         }

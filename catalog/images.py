@@ -62,4 +62,4 @@ def _read_file(root: str, file: str | None, places: list[Place]) -> dict[Place, 
 
 
 def _lack(place: Place) -> str:
-    return f"no whole image of {place.length} bytes at {place.offset}"
+    return f"no whole JPEG or PNG of {place.length} bytes at {place.offset}"

@@ -32,10 +32,17 @@ class Measurement:
 
 def record(root: str, name: str, measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
     """Append one run's figures to the report `name` below a root; return the rows written."""
+    return record_rows(root, name, [asdict(row) for row in measurements])
+
+
+def record_rows(root: str, name: str, measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Append one run's rows, of any columns, to the report `name` below a root; return them with
+    run, date, machine and commit.
+    """
     date = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"date": date, "machine": machine(), "commit": commit()}
-    run_id = content_id(name, date, [asdict(row) for row in measurements])
-    rows = [{**asdict(row), "run_id": run_id, **origin} for row in measurements]
+    run_id = content_id(name, date, list(measured))
+    rows = [{**row, "run_id": run_id, **origin} for row in measured]
     url = storage.join(storage.absolute(root), "reports", f"{name}.jsonl")
     try:
         before = storage.read_text(url)

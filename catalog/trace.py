@@ -15,12 +15,15 @@ WHERE_IS = """
     UNION ALL SELECT 'identity' FROM tracks WHERE identity_id = $id
     UNION ALL SELECT 'view' FROM views WHERE view_id = $id
     UNION ALL SELECT 'capture' FROM captures WHERE capture_id = $id
+    UNION ALL SELECT 'label' FROM labels WHERE label_id = $id
     UNION ALL SELECT 'reject' FROM rejects WHERE id = $id
     LIMIT 1"""
 
 SAMPLES = """
-    SELECT url || '/' || shard AS shard, position, pair_id || '.json' AS sample
-    FROM samples JOIN shard_sets USING (shard_set) WHERE pair_id = $id ORDER BY ALL"""
+    SELECT url || '/' || shard AS shard, position,
+           coalesce(pair_id, label_id) || '.json' AS sample
+    FROM samples JOIN shard_sets USING (shard_set)
+    WHERE pair_id = $id OR label_id = $id ORDER BY ALL"""
 PAIR = "SELECT * FROM pairs WHERE pair_id = $id"
 REJECTED_PAIR = "SELECT * FROM rejected_pairs WHERE pair_id = $id"
 PAIR_CROPS = """
@@ -48,14 +51,21 @@ VIEW = """
     FROM views WHERE view_id = $id"""
 CAPTURE = "SELECT * FROM captures WHERE capture_id = $id"
 CAPTURE_VIEWS = "SELECT view_id, name, uri FROM views WHERE capture_id = $id ORDER BY name"
+LABEL = """
+    SELECT * EXCLUDE (label, source_a, source_b, frame_a, frame_b) FROM labels
+    WHERE label_id = $id"""
+LABEL_IMAGES = """
+    SELECT source_a AS source, frame_a AS frame FROM labels WHERE label_id = $id
+    UNION ALL
+    SELECT source_b, frame_b FROM labels WHERE label_id = $id AND source_b IS NOT NULL"""
 REJECTS = "SELECT * FROM rejects WHERE id = $id OR detection_id = $id"
 
 
 def trace(root: str, id: str) -> list[dict[str, Any]]:
     """Follow an id to its source; rows of `depth`, `what` and the facts found there.
 
-    `id` may be a pair, crop, detection, track, identity, view or capture, or a sample's file name
-    in a shard. Raises ValueError when nothing in the catalog has it.
+    `id` may be a pair, labelled sample, crop, detection, track, identity, view or capture, or a
+    sample's file name in a shard. Raises ValueError when nothing in the catalog has it.
     """
     id = id.split(".", 1)[0]
     with connect(root) as connection:
@@ -136,6 +146,14 @@ def _trace_capture(connection: Connection, id: str, depth: int) -> list[dict[str
     ]
 
 
+def _trace_label(connection: Connection, id: str, depth: int) -> list[dict[str, Any]]:
+    return [
+        *_facts(connection, "sample", SAMPLES, id, depth),
+        *_facts(connection, "label", LABEL, id, depth),
+        *_facts(connection, "image", LABEL_IMAGES, id, depth + 1),
+    ]
+
+
 def _trace_reject(connection: Connection, id: str, depth: int) -> list[dict[str, Any]]:
     return _facts(connection, "rejected", REJECTS, id, depth)
 
@@ -149,5 +167,6 @@ _TRACES = {
     "identity": _trace_identity,
     "view": _trace_view,
     "capture": _trace_capture,
+    "label": _trace_label,
     "reject": _trace_reject,
 }

@@ -115,7 +115,13 @@ def run_settings(arguments: argparse.Namespace) -> int:
 
 def run_status(arguments: argparse.Namespace) -> int:
     """Show for each dataset what the catalog holds."""
-    print_rows(query.select(arguments.root, STATUS).to_pylist(), arguments.format)
+    rows = query.select(arguments.root, STATUS).to_pylist()
+    labelled = query.select(arguments.root, LABELLED_STATUS).to_pylist()
+    if arguments.format == "json":
+        print_rows([*rows, *labelled], "json")
+        return 0
+    for table in [rows, labelled] if rows and labelled else [rows or labelled]:
+        print_rows(table, arguments.format)
     return 0
 
 

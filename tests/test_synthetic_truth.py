@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial import cKDTree
 from scipy.stats import spearmanr
 
+from catalog.anny_surface import BODY_PARTS
 from mining.synthetic import truth
 from mining.synthetic.bodies import JOINTS, pose_bodies
 from mining.synthetic.body_model import body_model
@@ -18,7 +19,7 @@ from mining.synthetic.hand_shapes import HAND_SHAPES
 from mining.synthetic.poses import stance, with_hand
 from mining.synthetic.render import cast, make_part_mesh
 from mining.synthetic.scene import Scene
-from mining.synthetic.surface import BODY_PARTS, faces_of, surface
+from mining.synthetic.surface import faces_of, surface
 
 CROWD = SyntheticConfig(
     seed=2,

@@ -52,6 +52,11 @@ def export(checkpoint: str, out: str, layout: str = "all", average: bool = False
         raise ValueError(f"{out} is not empty: name a new folder, or delete it first")
     checkpoint = find_checkpoint(checkpoint)
     progress = read_progress(checkpoint)
+    if task := progress.config.get("task_name"):
+        raise ValueError(
+            f"{checkpoint} is a model for the task {task}: export the pre-training run it started "
+            "from; `python -m training predict` uses this one"
+        )
     weights = _read_weights(checkpoint, average)
     is_local = "://" not in out
     parent, name = posixpath.split(out)
@@ -96,6 +101,8 @@ def _write(
         {**entry, "url": last_name(entry["url"])} for entry in getattr(progress, "shards", [])
     ]
     names = FILES_OF[layout]
+    if layout == "all" and not config.second_image:  # CroCo's layout has no place for MAE's decoder
+        names = [name for name in names if name != "croco.pth"]
     if "encoder.json" in names:
         described = json.dumps(_describe_encoder(config), indent=1) + "\n"
         storage.write_bytes(storage.join(target, WEIGHTS), _pack(to_timm(config, weights)))

@@ -17,7 +17,9 @@ from training.loading.reader import KINDS
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What counts how much."""
+    """What counts how much; the mean is over all patches, so a kind's weight scales what its pairs
+    add to it, and thereby the step.
+    """
 
     view_weight: float = 1.0  # of cross-view pairs
     pose_weight: float = 1.0  # of cross-pose pairs

@@ -20,6 +20,12 @@ Image = NDArray[np.uint8]  # RGB (H, W, 3)
 
 # Adapter to its class, below `mining.labelling`; a new labelled dataset is one line here.
 LABELLED: Mapping[str, str] = {
+    "3dpw-labelled": "threedpw:LabelledThreeDPW",
+    "interhand-labelled": "interhand:LabelledInterHand",
+    "freihand": "freihand:FreiHand",
+    "coco-densepose": "densepose:CocoDensePose",
+    "hagrid": "hagrid:Hagrid",
+    "human-tars": "human_tars:HumanTars",
     "synthetic-labelled": "synthetic:SyntheticLabelled",
 }
 

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.anny_surface import BODY_PARTS
 from catalog.config import override_from_table, to_dict
 from catalog.ids import content_id
 from mining.geometry.cameras import angle_between_views_deg
@@ -29,7 +30,6 @@ from mining.sources.synthetic import RENDER_VERSION
 from mining.synthetic.body_labels import Side, body_label, hand_label
 from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.scene import Scene
-from mining.synthetic.surface import BODY_PARTS
 from mining.synthetic.truth import PixelTruth
 from shards.labels import Body
 

@@ -12,6 +12,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from catalog.anny_surface import BODY_PARTS
 from mining.sources.base import Detection, Part
 from mining.synthetic import appearance, truth
 from mining.synthetic.bodies import JOINTS, NUM_JOINTS, PosedBodies, joint_depth_m, pose_bodies
@@ -30,7 +31,7 @@ from mining.synthetic.render import (
     make_mesh,
     make_topology,
 )
-from mining.synthetic.surface import BODY_PARTS, surface
+from mining.synthetic.surface import surface
 
 BLOCK = 8  # times posed together: one batch costs little more than one body
 KEPT_BLOCKS = 16  # 4 MB each for three people
@@ -154,7 +155,7 @@ class Scene:
         The surface is made of triangles, the same at all times. A triangle is seen in an image when
         it faces the camera, its middle lies within the image, and no person (nor another part of
         its own) is on the ray to its middle; image resolution plays no part. Its area is the mean
-        of its areas at the two times. `part` is `body` or one of `surface.BODY_PARTS`.
+        of its areas at the two times. `part` is `body` or one of `BODY_PARTS`.
         """
         vertices = [
             self.vertices_world(person, frame, view)

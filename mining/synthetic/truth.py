@@ -20,7 +20,7 @@ FURTHEST = 4.0  # image sizes beyond its borders in which a silhouette is still 
 @dataclass(frozen=True)
 class PixelTruth:
     """What each pixel's centre shows, (H, W) each: `person` int16 (-1: nobody), `part` int8, a
-    place in `surface.BODY_PARTS` (-1: nobody), `uv` float32 (H, W, 2) in Anny's texture, u to the
+    place in `BODY_PARTS` (-1: nobody), `uv` float32 (H, W, 2) in Anny's texture, u to the
     right and v upwards from 0 to 1 (NaN: nobody), and `depth_m` float32 along the camera's axis
     (infinite: nobody).
     """

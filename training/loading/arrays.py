@@ -4,6 +4,7 @@ New memory is slow to touch for the first time, and sending arrays from process 
 them. So loader processes fill a few sets of shared arrays in turn, and hand on which one.
 """
 
+from itertools import accumulate
 from typing import Any
 
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from torch import Tensor
 from shards.format import FOREGROUND_GRID
 from training.keypoints import NUM_KEYPOINTS
 from training.loading.augment import NUM_LOOK
+
+ALIGNMENT = 64  # bytes; also a line of the processor's cache
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]  # by the names of PairBatch
@@ -38,25 +41,37 @@ def allocate(size: int, pixels_px: int, num_patches: int, num_masked: int) -> di
 
 
 class SharedArrays:
-    """Several sets of a batch's arrays that are filled in turn; made before the processes start."""
+    """Several sets of a batch's arrays that are filled in turn; made before the processes start.
 
-    def __init__(self, sets: list[dict[str, Tensor]], pin_memory: bool) -> None:
-        """Share the sets; with `pin_memory` a GPU copies from them without anybody waiting."""
-        self._sets = sets
-        for tensors in sets:
-            for tensor in tensors.values():
-                tensor.share_memory_()
-                if pin_memory:
-                    size_bytes = tensor.numel() * tensor.element_size()
-                    error = torch.cuda.cudart().cudaHostRegister(tensor.data_ptr(), size_bytes, 0)
-                    assert int(error) == 0, f"cudaHostRegister failed: {error}"
+    A set is one piece of memory, so that many processes with many sets need few open files.
+    """
+
+    def __init__(self, layout: dict[str, Tensor], count: int, pin_memory: bool) -> None:
+        """Share `count` sets like `layout`, an unfilled one; with `pin_memory` a GPU copies from
+        them without anybody waiting.
+        """
+        ends = list(accumulate(_padded_bytes(tensor) for tensor in layout.values()))
+        self._pieces = [torch.empty(ends[-1], dtype=torch.uint8) for _ in range(count)]
+        for piece in self._pieces:
+            piece.share_memory_()
+            if pin_memory:
+                error = torch.cuda.cudart().cudaHostRegister(piece.data_ptr(), len(piece), 0)
+                assert int(error) == 0, f"cudaHostRegister failed: {error}"
+        self._sets = [
+            {
+                name: piece[end - _padded_bytes(like) : end][: like.numel() * like.element_size()]
+                .view(like.dtype)
+                .view(like.shape)
+                for (name, like), end in zip(layout.items(), ends, strict=True)
+            }
+            for piece in self._pieces
+        ]
 
     def close(self) -> None:
         """Let the GPU's driver forget the memory."""
-        for tensors in self._sets:
-            for tensor in tensors.values():
-                if torch.cuda.is_available() and tensor.is_pinned():
-                    torch.cuda.cudart().cudaHostUnregister(tensor.data_ptr())
+        for piece in self._pieces:
+            if torch.cuda.is_available() and piece.is_pinned():
+                torch.cuda.cudart().cudaHostUnregister(piece.data_ptr())
 
     def __len__(self) -> int:
         return len(self._sets)
@@ -64,6 +79,11 @@ class SharedArrays:
     def tensors(self, number: int) -> dict[str, Tensor]:
         """One of the sets."""
         return self._sets[number]
+
+
+def _padded_bytes(tensor: Tensor) -> int:
+    """The bytes of a tensor, and what keeps the next one where any number may start."""
+    return -(-tensor.numel() * tensor.element_size() // ALIGNMENT) * ALIGNMENT
 
 
 def as_arrays(tensors: dict[str, Tensor]) -> Arrays:

@@ -69,8 +69,7 @@ class PairLoader(StreamLoader[Made, PairBatch]):
         if self._config.num_workers:
             # As many sets as are prepared ahead, and those that the user of this loader holds.
             count = self._config.num_workers * self._config.prefetch_batches + HELD
-            sets = [self._pairs.allocate() for _ in range(count)]
-            self._shared = SharedArrays(sets, self._pin_memory)
+            self._shared = SharedArrays(self._pairs.allocate(), count, self._pin_memory)
         self._pairs.shared = self._shared
 
     def _close(self) -> None:

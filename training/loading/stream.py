@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from training.loading.mixture import Shares
 from training.loading.shard_files import ShardFilesConfig
@@ -123,7 +123,7 @@ class StreamLoader(Generic[Made, Batch]):
         cv2.setNumThreads(0)  # its threads do not survive a fork; processes are the parallelism
         self._open()
         made_batches: DataLoader[Any] = DataLoader(
-            self._maker,  # type: ignore[arg-type]  # indexed by our own sampler's places
+            _Refusing(self._maker),
             batch_size=None,
             collate_fn=_as_it_is,
             sampler=_places(self.epoch, self.batch, self.num_batches),
@@ -134,6 +134,8 @@ class StreamLoader(Generic[Made, Batch]):
         )
         try:
             for made in made_batches:
+                if isinstance(made, _Refused):
+                    raise ValueError(made.reason)
                 self.batch += 1
                 if self.batch == self.num_batches:
                     self.epoch, self.batch = self.epoch + 1, 0
@@ -162,6 +164,26 @@ class StreamLoader(Generic[Made, Batch]):
                 f"loader.max_bad_share = {self._config.max_bad_share} allows; the last: "
                 f"{list(self.damaged.values())[-1]}"
             )
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """Why there is no batch, on its way out of a loader process."""
+
+    reason: str
+
+
+class _Refusing(Dataset[Any]):
+    """A maker whose errors leave a loader process as one sentence, without a traceback."""
+
+    def __init__(self, maker: Maker[Any]) -> None:
+        self._maker = maker
+
+    def __getitem__(self, place: Any) -> Any:
+        try:
+            return self._maker[place]
+        except (ValueError, OSError) as error:
+            return _Refused(str(error))
 
 
 def _places(epoch: int, batch: int, num_batches: int) -> Iterator[Place]:

@@ -48,7 +48,7 @@ class InterHand:
     def recordings(self, root: str, options: Mapping[str, Any]) -> Iterator[Recording]:
         """See Adapter. A sequence of a capture is one of ours; the subject is the person."""
         for split in SPLITS:
-            folder = _folder(root, split, options["subset"])
+            folder = annotation_folder(root, split, options["subset"])
             if folder is None:
                 continue
             excluded = evaluation.of_split("interhand", split)
@@ -57,9 +57,9 @@ class InterHand:
                 continue
             marks = []
             for kind in KINDS:
-                with reading(_file(folder, split, kind)):
-                    marks.append(storage.fingerprint(_file(folder, split, kind)))
-            for (capture, sequence), (subject, rows) in _index(folder, split).items():
+                with reading(annotation_file(folder, split, kind)):
+                    marks.append(storage.fingerprint(annotation_file(folder, split, kind)))
+            for (capture, sequence), (subject, rows) in read_index(folder, split).items():
                 place = {
                     "split": split, "capture": capture, "sequence": sequence,
                     "annotations": folder.removeprefix(f"{root}/"), "fps": options["fps"],
@@ -76,10 +76,10 @@ class InterHand:
     def open_view(self, root: str, place: Mapping[str, str]) -> AnnotatedView:
         """See Adapter. Time 0 is the sequence's first frame in any camera."""
         split, folder = place["split"], f"{root}/{place['annotations']}"
-        subject, rows = _index(folder, split)[place["capture"], place["sequence"]]
+        subject, rows = read_index(folder, split)[place["capture"], place["sequence"]]
         images = {row["frame_idx"]: row for row in rows[place["camera"]]}
         files = [f"{root}/images/{split}/{row['file_name']}" for row in images.values()]
-        camera = _camera(folder, split, place["capture"], place["camera"])
+        camera = read_camera(folder, split, place["capture"], place["camera"])
         joints = _joints(folder, split)[place["capture"]]
         with reading(place["sequence"]):
             indices, tiles = have_files(list(images), files)
@@ -103,15 +103,16 @@ class InterHand:
 KINDS = ("data", "camera", "joint_3d")
 
 
-def _folder(root: str, split: str, subset: str) -> str | None:
+def annotation_folder(root: str, split: str, subset: str) -> str | None:
     """The folder with a split's annotation files: of the subset, else the split's own."""
     for folder in (f"{root}/annotations/{subset}", f"{root}/annotations/{split}"):
-        if storage.exists(_file(folder, split, "data")):
+        if storage.exists(annotation_file(folder, split, "data")):
             return folder
     return None
 
 
-def _file(folder: str, split: str, kind: str) -> str:
+def annotation_file(folder: str, split: str, kind: str) -> str:
+    """The JSON file of a kind: data, camera, joint_3d or MANO."""
     return f"{folder}/InterHand2.6M_{split}_{kind}.json"
 
 
@@ -123,7 +124,7 @@ def _views(
         files = [f"{root}/images/{split}/{row['file_name']}" for row in images]
         try:
             _, tiles = have_files(range(len(files)), files)
-            camera = _camera(folder, split, str(place["capture"]), name)
+            camera = read_camera(folder, split, str(place["capture"]), name)
         except ValueError as error:
             unit = f"{split}/Capture{place['capture']}/{place['sequence']}/cam{name}"
             yield SourceProblem(unit=unit, error=str(error))
@@ -138,11 +139,11 @@ def _views(
 
 
 @kept(1)
-def _index(folder: str, split: str) -> dict[tuple[str, str], tuple[str, Rows]]:
+def read_index(folder: str, split: str) -> dict[tuple[str, str], tuple[str, Rows]]:
     """By capture and sequence: the subject, and each camera's images with their annotation."""
     name = f"InterHand2.6M_{split}_data.json"
     with reading(name):
-        table = read_json(_file(folder, split, "data"))
+        table = read_json(annotation_file(folder, split, "data"))
         annotations = {entry["image_id"]: entry for entry in table["annotations"]}
         index: dict[tuple[str, str], tuple[str, Rows]] = {}
         for image in sorted(table["images"], key=lambda image: int(image["frame_idx"])):
@@ -165,15 +166,15 @@ def _index(folder: str, split: str) -> dict[tuple[str, str], tuple[str, Rows]]:
 
 @kept(1)
 def _cameras(folder: str, split: str) -> dict[str, Any]:
-    return read_json(_file(folder, split, "camera"))
+    return read_json(annotation_file(folder, split, "camera"))
 
 
 @kept(1)
 def _joints(folder: str, split: str) -> dict[str, Any]:
-    return read_json(_file(folder, split, "joint_3d"))
+    return read_json(annotation_file(folder, split, "joint_3d"))
 
 
-def _camera(folder: str, split: str, capture: str, name: str) -> Camera:
+def read_camera(folder: str, split: str, capture: str, name: str) -> Camera:
     """The camera: x = K R (X - centre), with R = camrot and the centre campos in millimetres."""
     with reading(f"InterHand2.6M_{split}_camera.json"):
         table = _cameras(folder, split)[capture]

@@ -34,6 +34,7 @@ ADAPTERS: Mapping[str, str] = {
     "coco": "coco:Coco",
 }
 
+EVERYWHERE = {"include_evaluation": False}  # an option of every adapter
 MAX_NAMED = 5  # files and folders, of a root that is not the dataset's
 
 LeftOut = tuple[str, str, str]  # name, reason, detail, as a Listing has them
@@ -82,7 +83,9 @@ class DatasetSource:
         """See Source. Options: the adapter's, `licence`, and `include_evaluation`, which mines what
         is meant for evaluation too.
         """
-        options = _checked_options(spec, self.adapter)
+        options = checked_options(
+            spec, {**self.adapter.options, "licence": self.adapter.licence, **EVERYWHERE}
+        )
         forget_kept()
         captures: list[Capture] = []
         problems: list[SourceProblem] = []
@@ -128,8 +131,11 @@ def make_adapter(name: str) -> Adapter:
     return made
 
 
-def _checked_options(spec: DatasetSpec, adapter: Adapter) -> dict[str, Any]:
-    known = {**adapter.options, "licence": adapter.licence, "include_evaluation": False}
+def checked_options(spec: DatasetSpec, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a dataset file over the defaults in `known`, whose kinds they must have.
+
+    Raises ValueError for an unknown option and for a value of another kind.
+    """
     for key, value in spec.options.items():
         if key not in known:
             raise ValueError(
@@ -158,11 +164,16 @@ def _nothing(
             f"{spec.root}: all {len(excluded)} sequences are left out ({excluded[0][2]}); "
             "evaluation data is mined with include_evaluation = true among the options"
         )
+    return not_the_dataset(spec, adapter.known_by)
+
+
+def not_the_dataset(spec: DatasetSpec, known_by: str) -> str:
+    """What is said of a root without the files a dataset is known by: what is there instead."""
     names = [f"{file_name(folder)}/" for folder in storage.list_folders(spec.root)]
     names += [file_name(file) for file in storage.list_files(spec.root)]
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return (
-        f"{spec.root} holds nothing of {spec.adapter}, which is known by {adapter.known_by}; there "
+        f"{spec.root} holds nothing of {spec.adapter}, which is known by {known_by}; there "
         f"is {', '.join(names[:MAX_NAMED]) or 'nothing at all'}{more}: give as root the folder "
         "that holds these files (docs/datasets.md lists them)"
     )

@@ -10,6 +10,7 @@ COCO's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -58,8 +59,10 @@ class ThreeDPW:
     def open_view(self, root: str, place: Mapping[str, str]) -> AnnotatedView:
         """See Adapter."""
         sequence = place["sequence"]
-        keypoints, joints_world = _annotations(
-            f"{root}/sequenceFiles/{place['split']}/{sequence}.pkl"
+        read = read_sequence(f"{root}/sequenceFiles/{place['split']}/{sequence}.pkl")
+        keypoints = read.keypoints_px
+        joints_world = np.where(
+            read.placed[..., None, None], reorder(read.joints_world, SMPL24), np.nan
         )
         num_frames = keypoints.shape[1]
         frames = np.flatnonzero((keypoints[..., 2] > 0).any(axis=(0, 2)))
@@ -86,7 +89,7 @@ class ThreeDPW:
 
 def _views(root: str, folder: str, sequence: str) -> Iterable[View]:
     path = f"{root}/sequenceFiles/{folder}/{sequence}.pkl"
-    _annotations(path)
+    read_sequence(path)
     images = storage.list_files(f"{root}/imageFiles/{sequence}", ".jpg")
     if not images:
         raise ValueError(f"imageFiles/{sequence} holds no images")
@@ -98,9 +101,19 @@ def _views(root: str, folder: str, sequence: str) -> Iterable[View]:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sequence:
+    """A sequence's pickle: P people in N frames."""
+
+    keypoints_px: NDArray[np.float64]  # (P, N, 17, 3), COCO's, of confidence 0 where not found
+    joints_world: NDArray[np.float64]  # (P, N, 24, 3), SMPL's, in metres
+    placed: NDArray[np.bool_]  # (P, N): whether the camera is known against the person
+    table: Mapping[str, Any]  # everything, as parsed
+
+
 @kept(2)
-def _annotations(path: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Keypoints in pixels (P, N, 17, 3), and joints in metres (P, N, 17, 3), NaN where unknown."""
+def read_sequence(path: str) -> Sequence:
+    """Read a sequence. Raises ValueError naming it when it is missing or broken."""
     with reading(file_name(path)):
         table = read_pickle(path)
         poses = table["poses2d"] if "poses2d" in table else table["poses2D"]
@@ -109,6 +122,9 @@ def _annotations(path: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             array(position, (len(keypoints[0]), 72), "jointPositions").reshape(-1, 24, 3)
             for position in table["jointPositions"]
         ]
-        valid = np.array(table["campose_valid"], dtype=bool)[:, :, None, None]
-        keypoints_coco = reorder(np.array(keypoints), COCO18)
-        return keypoints_coco, np.where(valid, reorder(np.array(joints), SMPL24), np.nan)
+        return Sequence(
+            keypoints_px=reorder(np.array(keypoints), COCO18),
+            joints_world=np.array(joints),
+            placed=np.array(table["campose_valid"], dtype=bool),
+            table=table,
+        )

@@ -83,7 +83,7 @@ def have_files(
     there = sorted(
         (index, file)
         for index, file in zip(indices, files, strict=True)
-        if file in _files_in(file.rpartition("/")[0])
+        if file in files_in(file.rpartition("/")[0])
     )
     if not there:
         example = f", as {files[0]}" if files else ""
@@ -93,5 +93,6 @@ def have_files(
 
 
 @kept(256)
-def _files_in(folder: str) -> frozenset[str]:
+def files_in(folder: str) -> frozenset[str]:
+    """The files directly in a folder, as full URLs; each folder is listed once."""
     return frozenset(storage.list_files(folder))

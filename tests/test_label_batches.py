@@ -1,0 +1,143 @@
+"""Labelled batches: their order, shares and damage, and that labels stay true to the pixels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.toy_labels import write_toy_labels
+from training.loading.label_augment import LabelAugmentConfig
+from training.loading.label_batches import LabelLoader, LabelLoaderConfig, LabelView
+from training.tasks.registry import make_task, task_config
+
+VIEW = LabelView(image_px=32, augment=LabelAugmentConfig(), seed=0)
+CONFIG = LabelLoaderConfig(batch_size=6, num_workers=0, window_shards=2)
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory) -> str:
+    return write_toy_labels(tmp_path_factory.mktemp("labels"))
+
+
+def keypoints(**changes: object):
+    return make_task("keypoints", replace(task_config("keypoints", "tiny"), **changes))
+
+
+def make_loader(url: str, task=None, view: LabelView = VIEW, split: str = "train", **changes):
+    ranks = {name: changes.pop(name) for name in ("rank", "world_size") if name in changes}
+    return LabelLoader([url], task or keypoints(), replace(CONFIG, **changes), view, split, **ranks)
+
+
+def take(loader, count: int) -> list:
+    batches = iter(loader)
+    return [next(batches) for _ in range(count)]
+
+
+def ids(batches) -> list[str]:
+    return [id for batch in batches for id in batch.sample_ids]
+
+
+def test_an_epoch_has_every_sample_once_in_a_new_order(labels):
+    loader = make_loader(labels)
+    first, second = ids(take(loader, 8)), ids(take(loader, 8))
+    assert len(set(first)) == 48 and sorted(first) == sorted(second) and first != second
+
+
+def test_processes_and_restarts_change_nothing(labels):
+    whole = take(make_loader(labels), 11)
+    loader = make_loader(labels, num_workers=2)
+    for expected, found in zip(whole, take(loader, 5), strict=False):
+        assert expected.sample_ids == found.sample_ids
+        assert torch.equal(expected.images, found.images)
+        assert torch.equal(expected.targets["keypoints"], found.targets["keypoints"])
+    again = make_loader(labels)
+    again.restore(loader.state())
+    assert ids(take(again, 6)) == ids(whole[5:])
+
+
+def test_ranks_divide_a_batch(labels):
+    whole = take(make_loader(labels, batch_size=12), 4)
+    halves = [take(make_loader(labels, rank=rank, world_size=2), 4) for rank in range(2)]
+    for batch, *parts in zip(whole, *halves, strict=True):
+        assert batch.sample_ids == ids(parts)
+
+
+def test_a_smaller_share_of_the_labels_lies_in_a_larger_one(labels):
+    def seen(share: float, seed: int = 0) -> set[str]:
+        loader = make_loader(labels, label_share=share, label_seed=seed, batch_size=2)
+        return set(ids(take(loader, loader.num_batches)))
+
+    quarter, half = seen(0.25), seen(0.5)
+    assert len(quarter) == 12 and len(half) == 24 and quarter < half
+    assert seen(0.25, seed=1) != quarter
+
+
+def test_held_out_samples_are_all_read_whatever_the_share_and_never_changed(labels):
+    view = replace(VIEW, held_out=True)
+    batches = [
+        take(make_loader(labels, view=view, split="val", label_share=s), 2) for s in (1, 0.1)
+    ]
+    assert ids(batches[0]) == ids(batches[1]) and len(ids(batches[0])) == 8
+    assert torch.equal(batches[0][0].images, batches[1][0].images)
+
+
+def test_only_a_tasks_parts_are_read(tmp_path):
+    url = write_toy_labels(tmp_path / "set", parts=("body", "left_hand", "right_hand"))
+    loader = make_loader(url, keypoints(of="hand"), batch_size=4)
+    metas = [meta for batch in take(loader, 8) for meta in batch.metas]
+    assert {meta["part"] for meta in metas} == {"left_hand", "right_hand"}
+    assert loader.num_samples == 32
+    assert all(meta["part"] == "body" for batch in take(make_loader(url, batch_size=4), 4)
+               for meta in batch.metas)  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", [("body",), ("left_hand",)])
+def test_keypoints_lie_on_the_dot_however_the_image_is_placed(tmp_path, parts):
+    url = write_toy_labels(tmp_path / "set", parts=parts, crop_px=96)
+    task = keypoints(of="body" if parts == ("body",) else "hand")
+    view = LabelView(
+        image_px=64, augment=LabelAugmentConfig(zoom=0.2, turn_deg=45, shift=0.1), seed=0
+    )
+    for batch in take(make_loader(url, task, view), 3):
+        for image, keypoints_K3 in zip(batch.images[:, 0], batch.targets["keypoints"], strict=True):
+            inside = keypoints_K3[:, 2] > 0
+            if not bool(inside.all()):
+                continue
+            centre = keypoints_K3[:, :2].mean(dim=0).numpy() * 64
+            shown = image.float().mean(dim=2).numpy()
+            x, y = (round(float(value) - 0.5) for value in centre)
+            around = shown[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+            assert around.mean() < 40 < 100 < shown.mean()
+
+
+def test_damaged_samples_are_named_and_replaced(tmp_path):
+    url = write_toy_labels(tmp_path / "set")
+    shard = Path(url) / "train-000000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8\xff", b"\x00\x00\x00", 1))
+    loader = make_loader(url, max_bad_share=0.1)
+    batches = take(loader, 8)
+    assert len(loader.damaged) == 1 and all(len(batch) == 6 for batch in batches)
+    assert "train-000000.tar sample 0" in next(iter(loader.damaged.values()))
+    with pytest.raises(ValueError, match=r"1 of 48 samples are damaged.*max_bad_share"):
+        take(make_loader(url, max_bad_share=0.0), 8)
+
+
+def test_two_views_are_both_shown(tmp_path):
+    url = write_toy_labels(tmp_path / "set", kind="two_view")
+    plain = LabelAugmentConfig(zoom=0, shift=0, turn_deg=0, jitter=0)
+    task = keypoints()
+    task.num_images = 2
+    batch = take(make_loader(url, task, LabelView(image_px=48, augment=plain, seed=0)), 1)[0]
+    assert batch.images.shape == (6, 2, 48, 48, 3)
+    dark = batch.images.float().mean(dim=4).flatten(2).argmin(dim=2) % 48
+    np.testing.assert_allclose(dark[:, 0] + dark[:, 1], 47, atol=14)
+
+
+def test_a_set_of_pairs_is_refused(tmp_path):
+    from tests.toy_shards import write_toy_shards
+
+    url = write_toy_shards(tmp_path / "set")
+    with pytest.raises(ValueError, match=r"holds pairs, not labels: it is for .*pretrain"):
+        make_loader(url)

@@ -1,0 +1,237 @@
+"""Does pre-training on pairs pay? Initialization x task x share of the labels, with several seeds.
+
+Encoders are pre-trained first, each by its method with the same preset, shards, seed and number of
+steps. Then every cell fine-tunes a task from one of them with a share of the labels, all by the
+same recipe, and is judged on the same held-out people. A cell that is done is not done again.
+"""
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+from catalog import storage
+from catalog.config import config_hash, override
+from training.distributed import choose_device
+from training.finetuning.config import RANDOM, make_config
+from training.finetuning.evaluate import held_out_batches, judge
+from training.finetuning.finetune import finetune
+from training.finetuning.model import load_finetuned
+from training.presets import METHODS, compose
+from training.pretrain import pretrain
+
+Show = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Which cells there are, and how long each."""
+
+    preset: str
+    inits: tuple[str, ...]  # `random`, or methods of pre-training
+    tasks: tuple[str, ...]
+    label_shares: tuple[float, ...]
+    seeds: tuple[int, ...]
+    pretrain_steps: int
+    finetune_steps: int
+    max_samples: int  # held-out ones that a cell is judged on
+    pretrain_set: tuple[str, ...] = ()  # overrides of the recipes
+    finetune_set: tuple[str, ...] = ()
+
+
+def cpu_study() -> StudyConfig:
+    """Tiny models on two cores: one task, sized for 30 minutes."""
+    return StudyConfig(
+        preset="tiny",
+        inits=(RANDOM, "mae", "cross_view", "cross_pose", "both"),
+        tasks=("body_mesh",),
+        label_shares=(0.01, 0.1, 1.0),
+        seeds=(0, 1, 2),
+        pretrain_steps=600,
+        finetune_steps=200,
+        max_samples=512,
+    )
+
+
+def gpu_study() -> StudyConfig:
+    """Small models at 128 px on one large GPU: three tasks, sized for 25 minutes."""
+    return StudyConfig(
+        preset="small",
+        inits=(RANDOM, "mae", "siammae", "cross_view", "cross_pose", "both"),
+        tasks=("body_mesh", "keypoints", "dense_pose"),
+        label_shares=(0.01, 0.1, 1.0),
+        seeds=(0, 1, 2),
+        pretrain_steps=2000,
+        finetune_steps=250,
+        max_samples=1024,
+        pretrain_set=("run.compile=true",),
+    )
+
+
+STUDIES: dict[str, Callable[[], StudyConfig]] = {"cpu": cpu_study, "gpu": gpu_study}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One fine-tuning run of the study, and its row in the report."""
+
+    init: str
+    task: str
+    label_share: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return f"{self.task}-{self.init}-{self.label_share:g}-{self.seed}"
+
+
+def run_study(
+    study: StudyConfig,
+    pairs: Sequence[str],
+    labels: Sequence[str],
+    out: str,
+    show: Show,
+) -> list[dict[str, Any]]:
+    """Run every cell that is not done, below the folder `out`; return the rows of all, one for each
+    metric of each cell.
+
+    Raises ValueError for shards that cannot be used, and settings that there are not.
+    """
+    methods = [init for init in study.inits if init != RANDOM]
+    axes = (study.tasks, study.label_shares, study.seeds, study.inits)
+    cells = [Cell(task=t, label_share=s, seed=n, init=i) for t, s, n, i in product(*axes)]
+    total = len(methods) * study.pretrain_steps + len(cells) * study.finetune_steps
+    done = 0
+    sources = {RANDOM: RANDOM}
+    for method in methods:
+        part = Part(show, f"pre-training {method}", done / total, study.pretrain_steps / total)
+        sources[method] = _pretrain(study, method, pairs, out, part)
+        done += study.pretrain_steps
+    rows = []
+    for cell in cells:
+        part = Part(show, cell.name, done / total, study.finetune_steps / total)
+        rows += _run_cell(study, cell, sources[cell.init], labels, out, part)
+        done += study.finetune_steps
+    return rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """Shows the progress of a part of the study as that of the whole."""
+
+    show: Show
+    name: str
+    start: float
+    length: float
+
+    def __call__(self, share: float, text: str) -> None:
+        """Show that `share` (0..1) of the part is done."""
+        self.show(self.start + share * self.length, f"{self.name}: {text}")
+
+
+def summarize(study: StudyConfig, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread of each task's headline over the seeds: a row for each initialization, with a
+    column for each share of the labels.
+    """
+    table = []
+    for task, init in product(study.tasks, study.inits):
+        line: dict[str, Any] = {"task": task, "init": init}
+        for share in study.label_shares:
+            values = headline_values(rows, task, init, share)
+            if values:
+                spread = statistics.stdev(values) if len(values) > 1 else 0.0
+                line[f"{share:.0%} of labels"] = f"{statistics.mean(values):.4g} ± {spread:.2g}"
+        line["metric"] = next((row["metric"] for row in rows if is_headline(row, task)), "")
+        table.append(line)
+    return table
+
+
+def headline_values(
+    rows: Sequence[dict[str, Any]], task: str, init: str, share: float
+) -> list[float]:
+    """A headline's values of some cells, one for each seed."""
+    return [
+        row["value"]
+        for row in rows
+        if is_headline(row, task) and row["init"] == init and row["label_share"] == share
+    ]
+
+
+def is_headline(row: dict[str, Any], task: str) -> bool:
+    """Whether a row has the figure that a task is compared by."""
+    return bool(row["task"] == task and row["headline"])
+
+
+def _pretrain(study: StudyConfig, method: str, pairs: Sequence[str], out: str, show: Part) -> str:
+    """Pre-train by a method, or find that it is done; return the run's folder."""
+    if method not in METHODS:
+        raise ValueError(f"unknown init {method!r}; there are: {RANDOM}, {', '.join(METHODS)}")
+    every = [
+        f"run.{name}={study.pretrain_steps}"
+        for name in ("num_steps", "evaluate_every", "pictures_every")
+    ]
+    length = [*every, "run.minutes=none", "run.epochs=none", "run.keep_last=1"]
+    config = override(compose(study.preset, method), [*length, *study.pretrain_set])
+    folder = storage.join(out, f"pretrain-{method}-{config_hash(config)[:8]}")
+    seconds = storage.join(folder, "seconds.json")
+    if not storage.exists(seconds):
+        started = time.perf_counter()
+        pretrain(config, pairs, folder, show)
+        storage.write_text(seconds, json.dumps({"seconds": time.perf_counter() - started}))
+    return folder
+
+
+def _run_cell(
+    study: StudyConfig, cell: Cell, source: str, labels: Sequence[str], out: str, show: Part
+) -> list[dict[str, Any]]:
+    """Fine-tune and judge a cell, or read what it came to."""
+    length = [
+        *(f"run.{name}={study.finetune_steps}" for name in ("num_steps", "checkpoint_every")),
+        *(f"run.{name}=1000000" for name in ("evaluate_every", "pictures_every")),
+        *("run.minutes=none", "run.epochs=none", "run.keep_last=1", "run.tensorboard=false"),
+        *(f"run.seed={cell.seed}", f"loader.label_seed={cell.seed}", "evaluate.max_samples=64"),
+        f"loader.label_share={cell.label_share}",
+    ]
+    config = make_config(cell.task, study.preset, source)
+    config = override(config, [*length, *study.finetune_set])
+    folder = storage.join(out, f"{cell.name}-{config_hash(config)[:8]}")
+    result = storage.join(folder, "result.json")
+    if storage.exists(result):
+        rows: list[dict[str, Any]] = json.loads(storage.read_text(result))
+        return rows
+    started = time.perf_counter()
+    finetune(config, labels, folder, show)
+    seconds = time.perf_counter() - started
+    model, task, _ = load_finetuned(folder, choose_device(config.run.device))
+    judged = judge(model, task, held_out_batches(labels, task, config, study.max_samples))
+    rows = [
+        {
+            **asdict(cell),
+            "metric": name,
+            "value": value,
+            "unit": unit_of(name),
+            "headline": name == task.headline,
+            "larger_is_better": task.larger_is_better,
+            "samples": judged.num_samples,
+            "steps": study.finetune_steps,
+            "pretrain_steps": 0 if cell.init == RANDOM else study.pretrain_steps,
+            "seconds": round(seconds, 1),
+        }
+        for name, value in judged.summary.items()
+    ]
+    storage.write_text(result, json.dumps(rows, indent=1) + "\n")
+    shutil.rmtree(storage.join(folder, "checkpoints"))  # there are many cells
+    return rows
+
+
+def unit_of(metric: str) -> str:
+    """A metric's unit, from the end of its name."""
+    for ending, unit in (("_mm", "mm"), ("_px", "px"), ("_m", "m"), ("_deg", "deg")):
+        if metric.endswith(ending):
+            return unit
+    return "share"
