@@ -17,15 +17,8 @@ from torch import Tensor, nn
 from shards.labels import Label
 from training.loading.placed import Placed
 
-Targets = dict[str, Tensor]  # by name, (B, ...) each
+Targets = Mapping[str, Tensor]  # by name, (B, ...) each
 Outputs = dict[str, Tensor]
-
-
-class Losses(NamedTuple):
-    """One term of a loss: its values and weights, (B,) each, float32."""
-
-    value_B: Tensor
-    weight_B: Tensor
 
 
 class Features(NamedTuple):
@@ -63,8 +56,13 @@ class Task(Protocol):
     def make_head(self, encoder: EncoderSize) -> nn.Module:
         """The head: called with `Features` of the (first) image, it returns `Outputs`."""
 
-    def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Losses]:
-        """The terms of the loss, one for each of `factors`."""
+    def weights(self, targets: Targets) -> dict[str, Tensor]:
+        """The weight of each sample in each term of the loss, (B,): 0 where it has no label."""
+
+    def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
+        """The terms of the loss, (B,) float32, one for each of `factors`; finite also where the
+        weight is 0.
+        """
 
     def metrics(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """Figures of each sample, (B,), units in their names; NaN: nothing to be judged by."""
