@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mining.cache import cache_folder
+from catalog.cache import cache_folder
 
 
 @dataclass(frozen=True)

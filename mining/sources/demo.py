@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from mining.cache import cache_folder
+from catalog.cache import cache_folder
 from mining.sources.base import DatasetSpec, Listing
 from mining.sources.folder import FolderSource
 from mining.wheels import Wheel, fetch_wheel

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from catalog.anny_bones import POSED_BONES
 from mining.sources.base import Part
 from mining.synthetic.body_model import body_model
 from mining.synthetic.fingers import finger_rotations, hand_joints
@@ -31,10 +32,13 @@ NUM_JOINTS = 59
 
 @dataclass(frozen=True)
 class PosedBodies:
-    """N bodies in metres: vertices (N, V, 3), and keypoints (N, 59, 3) of the parts in `JOINTS`."""
+    """N bodies in metres: vertices (N, V, 3), keypoints (N, 59, 3) of the parts in `JOINTS`, and
+    the heads of the body model's bones (N, B, 3).
+    """
 
     vertices: NDArray[np.float32]
     joints: NDArray[np.float64]
+    bone_heads: NDArray[np.float64]
 
 
 def pose_bodies(shapes: list[dict[str, float]], poses: list[Pose]) -> PosedBodies:
@@ -47,7 +51,7 @@ def pose_bodies(shapes: list[dict[str, float]], poses: list[Pose]) -> PosedBodie
     model = body_model()
     deltas = np.tile(np.eye(4), (len(poses), len(model.bones), 1, 1))
     for n, pose in enumerate(poses):
-        for bone, rotation in _bone_rotations(pose).items():
+        for bone, rotation in bone_rotations(pose).items():
             deltas[n, model.bones.index(bone), :3, :3] = rotation.as_matrix()
     with torch.inference_mode():
         output = model.anny(
@@ -63,7 +67,7 @@ def pose_bodies(shapes: list[dict[str, float]], poses: list[Pose]) -> PosedBodie
     vertices[:, :, 2] -= lowest_m
     heads[:, :, 2] -= lowest_m
     joints = [_regressed(vertices), *(hand_joints(side, heads, vertices) for side in "LR")]
-    return PosedBodies(vertices, np.concatenate(joints, axis=1))
+    return PosedBodies(vertices, np.concatenate(joints, axis=1), heads)
 
 
 def _regressed(vertices: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -84,8 +88,10 @@ def joint_depth_m() -> NDArray[np.float32]:
     return np.linalg.norm(joints[:, None] - reference[None], axis=2).min(axis=1).astype(np.float32)
 
 
-def _bone_rotations(pose: Pose) -> dict[str, Rotation]:
-    """Each moved bone's rotation relative to its parent, in the axes of the reference pose."""
+def bone_rotations(pose: Pose) -> dict[str, Rotation]:
+    """The rotation of each of `POSED_BONES` relative to its parent, in the axes of the reference
+    pose.
+    """
     angle = dict(zip(ANGLES, pose, strict=True))
     rotations: dict[str, Rotation] = {"root": _bend(angle, "pelvis")}
     rotations |= dict.fromkeys(_SPINE, _bend(angle, "spine", 1 / len(_SPINE)))
@@ -101,6 +107,7 @@ def _bone_rotations(pose: Pose) -> dict[str, Rotation]:
         }
         curls = np.array([angle[f"{side}_{name}"] for name in HAND_ANGLES])
         rotations |= finger_rotations(letter, curls)
+    assert rotations.keys() == set(POSED_BONES), "labels name other bones than those that move"
     return rotations
 
 

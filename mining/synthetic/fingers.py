@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from catalog.anny_bones import HAND_BONES, fingertip_weights
 from mining.synthetic.body_model import body_model
 
 Array = NDArray[np.float64]
-TIP_M = 0.008  # the tip's keypoint is the middle of this last piece of a finger
-
 _LINKS = range(1, 4)
 # How a curl is shared among a finger's three joints, and how far each finger fans out per degree
 # of spread (the middle one stays).
@@ -44,7 +43,7 @@ def finger_rotations(letter: str, hand: Array) -> dict[str, Rotation]:
 def _axes(letter: str) -> dict[str, Any]:
     """What each finger bends about, so that a positive angle closes it, and what all fan about."""
     model = body_model()
-    at = {name: model.bone_heads[model.bones.index(f"{name}.{letter}")] for name in _BONES}
+    at = {name: model.bone_heads[model.bones.index(f"{name}.{letter}")] for name in HAND_BONES}
     across = at["finger5-1"] - at["finger2-1"]
     ahead = at["finger3-1"] - at["wrist"]
     turned = _unit(np.cross(across, ahead))
@@ -58,31 +57,21 @@ def _axes(letter: str) -> dict[str, Any]:
     return axes
 
 
-_BONES = ("wrist", *(f"finger{finger}-{link}" for finger in range(1, 6) for link in _LINKS))
-
-
 @cache
 def joint_bones(letter: str) -> list[int]:
     """The bones whose heads are the 16 hand keypoints that are joints: the wrist, then three for
     each finger from the thumb.
     """
-    return [body_model().bones.index(f"{name}.{letter}") for name in _BONES]
+    return [body_model().bones.index(f"{name}.{letter}") for name in HAND_BONES]
 
 
 @cache
 def tip_weights(letter: str) -> NDArray[np.float32]:
     """(5, V) weights that average vertices to the fingertips, from the thumb's on."""
     model = body_model()
-    weights = np.zeros((5, len(model.reference_vertices)), np.float32)
-    for finger in range(1, 6):
-        last = model.bones.index(f"finger{finger}-3.{letter}")
-        before = model.bone_heads[model.bones.index(f"finger{finger}-2.{letter}")]
-        along = _unit(model.bone_heads[last] - before)
-        length = model.reference_vertices @ along
-        length[model.bone_weights[:, last] < 0.5] = -np.inf
-        at_tip = length > length.max() - TIP_M
-        weights[finger - 1, at_tip] = 1.0 / at_tip.sum()
-    return weights
+    return fingertip_weights(
+        letter, model.bones, model.bone_heads, model.bone_weights, model.reference_vertices
+    )
 
 
 def hand_joints(letter: str, bone_heads: Array, vertices: NDArray[np.float32]) -> Array:

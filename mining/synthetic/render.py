@@ -20,7 +20,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from mining.cache import cache_folder
+from catalog.cache import cache_folder
 from mining.geometry.cameras import Camera
 from mining.synthetic import kernels
 from mining.synthetic.kernels import Lens, Light, Pattern

@@ -19,6 +19,7 @@ from mining.synthetic.body_model import body_model
 from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.kernels import Look, Pattern
 from mining.synthetic.plan import Plan
+from mining.synthetic.poses import Pose
 from mining.synthetic.render import (
     PosedMesh,
     Topology,
@@ -52,6 +53,7 @@ class Scene:
         self.clocks = self._plan.clocks
         self.times_s = tuple(self.clocks[0].times_s.tolist())
         self.people = self._plan.people
+        self.shapes = self._plan.shapes
         self._block = lru_cache(maxsize=KEPT_BLOCKS)(self._pose_block)
         self._background = lru_cache(maxsize=config.num_views)(self._draw_background)
         self.visible_faces = lru_cache(maxsize=64)(self._visible_faces)
@@ -122,6 +124,15 @@ class Scene:
         """The body's surface, (V, 3) in metres; its faces are `body_model().faces`."""
         bodies, at = self._bodies(view, frame)
         return bodies.vertices[at + person]
+
+    def bone_heads_world(self, person: int, frame: int, view: int = 0) -> NDArray[np.float64]:
+        """Where the bones of the body model begin, (B, 3) in metres."""
+        bodies, at = self._bodies(view, frame)
+        return bodies.bone_heads[at + person]
+
+    def state(self, person: int, frame: int, view: int = 0) -> tuple[Pose, NDArray[np.float64]]:
+        """A person's joint angles and `world_from_body` (4, 4), but for its height."""
+        return self._plan.state(person, float(self.clocks[self._clock_of(view)].times_s[frame]))
 
     def truth(self, view: int, frame: int) -> truth.PixelTruth:
         """Who, which body part, where in the texture and how far each pixel of an image shows."""
@@ -205,6 +216,7 @@ class Scene:
         return PosedBodies(
             bodies.vertices @ rotations.astype(np.float32) + positions.astype(np.float32),
             bodies.joints @ rotations + positions,
+            bodies.bone_heads @ rotations + positions,
         )
 
     def _draw_background(self, view: int, frame: int) -> tuple[NDArray[np.float32], Pattern, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import storage
-from mining.sources.datasets.safe_pickle import load_pickle
+from catalog.safe_pickle import load_pickle
 
 # what code that picks entries out of parsed files raises where they are not as expected
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OSError, ValueError)

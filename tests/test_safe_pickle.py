@@ -6,7 +6,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from mining.sources.datasets.safe_pickle import load_pickle
+from catalog.safe_pickle import load_pickle
 
 # cPickle of Python 2 and numpy 1: {'pose': array([[1.5, -2.0]]), 'who': 'f\xe9'}
 PYTHON_2 = (

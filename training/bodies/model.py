@@ -1,0 +1,87 @@
+"""What every body model is to the tasks: a function without trained weights from rotations and
+shape values to vertices and keypoints, in metres.
+
+The first rotation turns the whole body. Apply the camera's to it and the output is in the camera's
+axes (x right, y down, z ahead). The output's origin is the root joint, which no rotation and no
+shape moves; the caller adds where the root is, so that
+
+    vertices_cam = model(rotations, shape).vertices_BV3 + root_position_cam
+
+A model may give only some of its mesh's vertices, spread evenly, so that small networks train fast;
+`upsample` fills in the others.
+
+Shapes: B samples, J joints, S shape values, V vertices given, M vertices of the whole mesh, F
+faces, K keypoints.
+"""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BodyOutput(NamedTuple):
+    """A posed body around its root joint, in metres and in the axes of the root's rotation."""
+
+    vertices_BV3: Tensor
+    keypoints_BK3: Tensor
+
+
+class BodyModel(nn.Module):
+    """The base of all body models; its buffers are not saved with a checkpoint, as they are made
+    from the model's name.
+
+    `joint_names` (J) is the order of a pose, the root first and parents before their children;
+    `keypoint_names` (K) are COCO's 17 of a body, or a hand's 21: wrist, then thumb to little
+    finger, base to tip.
+    """
+
+    name: str
+    joint_names: tuple[str, ...]
+    keypoint_names: tuple[str, ...]
+    faces_F3: Tensor  # int64, triangles of the whole mesh
+    vertex_ids_V: Tensor  # int64, the vertices given, among those of the whole mesh
+    upsampling_MN: (
+        Tensor | None
+    )  # int64, the N given vertices that each is made of; None: all given
+    upsampling_share_MN: Tensor  # and their weights, rows that sum to 1
+    mean_shape_S: Tensor
+    mean_rotations_J33: Tensor  # upright and facing the camera (a hand: as in its reference pose)
+
+    @property
+    def num_joints(self) -> int:
+        """J, rotations of a pose."""
+        return len(self.joint_names)
+
+    @property
+    def num_shape(self) -> int:
+        """S, shape values."""
+        return len(self.mean_shape_S)
+
+    @property
+    def num_vertices(self) -> int:
+        """V, vertices given."""
+        return len(self.vertex_ids_V)
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return len(self.keypoint_names)
+
+    def forward(self, rotations_BJ33: Tensor, shape_BS: Tensor) -> BodyOutput:
+        """Pose bodies; differentiable in both."""
+        raise NotImplementedError
+
+    def upsample(self, vertices_BV3: Tensor) -> Tensor:
+        """All vertices of the mesh (B, M, 3), which `faces_F3` index, from those given."""
+        if self.upsampling_MN is None:
+            return vertices_BV3
+        flat_V = vertices_BV3.float().transpose(0, 1).flatten(1)
+        full_M = F.embedding_bag(
+            self.upsampling_MN, flat_V, mode="sum", per_sample_weights=self.upsampling_share_MN
+        )
+        return full_M.unflatten(1, (-1, 3)).transpose(0, 1)
+
+    def keep(self, name: str, tensor: Tensor) -> None:
+        """Hold a constant that follows the model to its device and stays out of checkpoints."""
+        self.register_buffer(name, tensor, persistent=False)
