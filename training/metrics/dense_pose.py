@@ -1,0 +1,58 @@
+"""Dense poses: geodesic point similarity (GPS), alone and with the mask (GPSm).
+
+The similarity is DensePose's (Guler et al., CVPR 2018): what IoU is for boxes, for points on the
+body's surface. Average precision over it is in `average_precision.py`, distances in `surface.py`.
+
+Shapes: B instances, P annotated points of each, padded.
+"""
+
+from torch import Tensor
+
+KAPPA_M = 0.255  # one point off by 30 cm has a similarity of 0.5
+
+
+def gps(
+    distance_BP_m: Tensor, weights_BP: Tensor | None = None, kappa_m: float | Tensor = KAPPA_M
+) -> Tensor:
+    """Return the geodesic point similarity of instances, (B,), 0 to 1, in float64.
+
+    The mean over an instance's annotated points of exp(-d^2 / (2 kappa^2)), d the distance in
+    metres along the body's surface between the predicted and the true place of the point
+    (`SurfaceDistances.between_m`): infinite for a point taken for background. Points of weight 0
+    and those whose distance is NaN (no truth) do not count; NaN for instances without points.
+
+    `kappa_m` is 0.255 as in the paper. COCO's 2019 evaluation has one for each point, by its part
+    (B, P): figures of the two do not compare.
+    """
+    similarity_BP = (-distance_BP_m.double().square() / (2 * kappa_m**2)).exp()
+    judged_BP = ~distance_BP_m.isnan()
+    weights_BP = judged_BP.double() if weights_BP is None else weights_BP.double() * judged_BP
+    return (similarity_BP.nan_to_num(0.0) * weights_BP).sum(dim=1) / weights_BP.sum(dim=1)
+
+
+def gpsm(gps_B: Tensor, mask_iou_B: Tensor) -> Tensor:
+    """Return the masked similarity (B,), 0 to 1: the root of GPS times the IoU of the masks.
+
+    COCO's 2019 evaluation, against predictions that call everything a body: GPS looks at annotated
+    points alone.
+    """
+    return (gps_B * mask_iou_B).sqrt()
+
+
+def mask_iou(pred_BHW: Tensor, true_BHW: Tensor) -> Tensor:
+    """Return the intersection over union (B,), 0 to 1, of foreground masks (bool, B x H x W).
+
+    NaN where both are empty.
+    """
+    pred_BN, true_BN = pred_BHW.bool().flatten(1), true_BHW.bool().flatten(1)
+    return (pred_BN & true_BN).sum(dim=1).double() / (pred_BN | true_BN).sum(dim=1)
+
+
+def points_within(distance_BP_m: Tensor, threshold_m: float) -> Tensor:
+    """Return the share of annotated points within a geodesic distance, (B,), 0 to 1.
+
+    Ratio of correct points, as the DensePose paper plots it over its threshold; distances as for
+    `gps`, NaN for instances without points.
+    """
+    judged_BP = ~distance_BP_m.isnan()
+    return (distance_BP_m <= threshold_m).sum(dim=1).double() / judged_BP.sum(dim=1)
