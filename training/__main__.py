@@ -10,6 +10,7 @@ from training.commands import (
     evaluate,
     export,
     finetune,
+    predict,
     presets,
     pretrain,
     study,
@@ -20,7 +21,7 @@ from training.commands import (
 # work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). Read once, as torch starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-COMMANDS = (pretrain, finetune, evaluate, export, study, study_pretrain, bench, presets)
+COMMANDS = (pretrain, finetune, evaluate, predict, export, study, study_pretrain, bench, presets)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,1 @@
+"""Prediction: a fine-tuned model on images and videos of anybody."""
