@@ -131,14 +131,14 @@ def run_study(
         for future in as_completed(pretrained):
             sources[pretrained[future]] = future.result()
             progress.add(study.pretrain_steps, f"pre-trained {pretrained[future]}")
-        running = [
-            workers.submit(run_cell, study, cell, sources[cell.init], labels, out) for cell in cells
-        ]
+        running = {
+            workers.submit(run_cell, study, cell, sources[cell.init], labels, out): cell
+            for cell in cells
+        }
         for future in as_completed(running):
             headline = next(row for row in future.result() if row["headline"])
             said = f"{headline['metric']} {headline['value']:.4g}, {headline['seconds']} s"
-            cell = Cell(**{name: headline[name] for name in Cell.__dataclass_fields__})
-            progress.add(study.finetune_steps, f"{cell.name}: {said}")
+            progress.add(study.finetune_steps, f"{running[future].name}: {said}")
         return [row for future in running for row in future.result()]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from training.tasks.task import Task
 
-# Task to its module, which has `config_for(size)` and perhaps `complete_config(config, shards)`, and
-# the class that its config makes.
+# Task to its module, which has `config_for(size)` and perhaps `complete_config(config, shards)`,
+# and the class that its config makes.
 TASKS: Mapping[str, str] = {
     "body_mesh": "body_mesh:BodyMesh",
     "body_mesh_free": "body_mesh_free:BodyMeshFree",
