@@ -30,7 +30,7 @@ $(ENV): requirements.txt
 
 env: $(ENV)  ## make the environment
 
-mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write shards
+mine: $(ENV)  ## mine DATASET=demo|synthetic|synthetic-labelled|PATH into the catalog, then write shards
 	@$(RUN) -m mining run "$$DATASET" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 	@$(RUN) -m shards build --dataset "$$DATASET" --part each >/dev/null
 	@$(RUN) -m catalog summary --dataset "$$DATASET"
