@@ -7,7 +7,6 @@ Shape values are Anny's phenotypes, from 0 to 1; beyond those they are held, and
 Shapes: as in `anny_rig`; B samples, S shape values.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +17,9 @@ from catalog.anny_bones import (
     PHENOTYPES,
     POSED_BONES,
 )
-from training.bodies.anny_rig import Part, anny, keypoint_pieces, reference, right_hand, whole_body
+from training.bodies.anny_rig import Part, anny, keypoint_pieces, right_hand, whole_body
 from training.bodies.anny_skeleton import AnnySkeleton
 from training.bodies.model import BodyModel, BodyOutput
-from training.bodies.subset import farthest_points, upsampling_weights
 
 # In the order of PHENOTYPES: a middling adult.
 MEAN_SHAPE = (0.5, 0.75, 0.53, 0.48, 0.42, 0.6)
@@ -43,10 +41,10 @@ class AnnyBody(BodyModel):
     phenotype_mask: Tensor
     phenotype_basis: Tensor
 
-    def __init__(self, name: str, part: Part, num_vertices: int | None) -> None:
-        """Cut the model to a part, and to `num_vertices` of its vertices (None: all).
+    def __init__(self, name: str, part: Part) -> None:
+        """Cut the model to a part.
 
-        Raises ValueError for more vertices than the part has.
+        Raises ValueError for a version of Anny with other shape values.
         """
         super().__init__()
         model = anny()
@@ -56,7 +54,12 @@ class AnnyBody(BodyModel):
                 f"and {', '.join(PHENOTYPES)} are needed: install the version that is pinned"
             )
         self.name = name
-        self._keep_vertices(part, num_vertices)
+        self.keep("faces_F3", torch.from_numpy(part.faces))
+        self.keep("vertex_ids_V", torch.arange(len(part.vertices)))
+        self.keep("template_V3", model.template_vertices[part.vertices])
+        self.keep("vertex_shapes", model.blendshapes[:, part.vertices].flatten(1))
+        weights = model.dense_vertex_bone_weights[:, part.bones]
+        self.keep("skinning_VC", weights[part.vertices])
         self.skeleton = AnnySkeleton(part)
         keypoint_P, bone_P, mass_P, place_P3, moved_AP3 = keypoint_pieces(part)
         self.keep("piece_bone_P", bone_P)
@@ -69,25 +72,13 @@ class AnnyBody(BodyModel):
         self.keep("phenotype_basis", model.phenotype_blendshape_projection)
         self.keep("mean_shape_S", torch.tensor(MEAN_SHAPE))
 
-    def _keep_vertices(self, part: Part, num_vertices: int | None) -> None:
-        model = anny()
-        count = len(part.vertices) if num_vertices is None else num_vertices
-        points, _ = reference()
-        points = points[part.vertices]
-        chosen = farthest_points(points, count) if count != len(points) else np.arange(count)
-        given = part.vertices[chosen]
-        weights = model.dense_vertex_bone_weights[:, part.bones]
-        self.keep("faces_F3", torch.from_numpy(part.faces))
-        self.keep("vertex_ids_V", torch.from_numpy(chosen))
-        self.keep("template_V3", model.template_vertices[given])
-        self.keep("vertex_shapes", model.blendshapes[:, given].flatten(1))
-        self.keep("skinning_VC", weights[given])
-        if count == len(points):
-            self.upsampling_MN = None
-            return
-        of_MN, share_MN = upsampling_weights(points, weights[part.vertices].numpy(), chosen)
-        self.keep("upsampling_MN", torch.from_numpy(of_MN))
-        self.keep("upsampling_share_MN", torch.from_numpy(share_MN))
+    def keep_vertices(self, vertex_ids_V: Tensor) -> None:
+        """Give these vertices of the mesh alone, and compute no others."""
+        super().keep_vertices(vertex_ids_V)
+        shapes = self.vertex_shapes.unflatten(1, (-1, 3))[:, vertex_ids_V]
+        self.keep("template_V3", self.template_V3[vertex_ids_V])
+        self.keep("vertex_shapes", shapes.flatten(1))
+        self.keep("skinning_VC", self.skinning_VC[vertex_ids_V])
 
     def forward(self, rotations_BJ33: Tensor, shape_BS: Tensor) -> BodyOutput:
         """Pose bodies; in float32 also under autocast, which would cost millimetres."""
@@ -120,9 +111,9 @@ class AnnyBody(BodyModel):
         return weights @ self.phenotype_basis
 
 
-def make_anny(num_vertices: int | None = None) -> AnnyBody:
+def make_anny() -> AnnyBody:
     """The whole body with its fingers; 58 joints. Raises ValueError when Anny is not installed."""
-    body = AnnyBody("anny", whole_body(), num_vertices)
+    body = AnnyBody("anny", whole_body())
     body.joint_names, body.keypoint_names = POSED_BONES, COCO_KEYPOINTS
     facing = torch.eye(3).repeat(len(POSED_BONES), 1, 1)
     facing[0] = torch.tensor(FACING)
@@ -130,9 +121,9 @@ def make_anny(num_vertices: int | None = None) -> AnnyBody:
     return body
 
 
-def make_anny_hand(num_vertices: int | None = None) -> AnnyBody:
+def make_anny_hand() -> AnnyBody:
     """The right hand; 16 joints. Left hands are right hands mirrored (`bodies.mirror`)."""
-    hand = AnnyBody("anny_hand", right_hand(), num_vertices)
+    hand = AnnyBody("anny_hand", right_hand())
     hand.joint_names, hand.keypoint_names = HAND_BONES, HAND_KEYPOINTS
     hand.keep("mean_rotations_J33", torch.eye(3).repeat(len(HAND_BONES), 1, 1))
     return hand

@@ -13,10 +13,17 @@ def make_body(name: str, folder: str = "", num_vertices: int | None = None) -> B
     """
     if name not in BODIES:
         raise ValueError(f"unknown body model {name!r}; there are: {', '.join(BODIES)}")
+    model = _make(name, folder)
+    if num_vertices is not None:
+        model.cut(num_vertices)
+    return model
+
+
+def _make(name: str, folder: str) -> BodyModel:
     if name in ("anny", "anny_hand"):
         from training.bodies.anny_body import make_anny, make_anny_hand
 
-        return make_anny(num_vertices) if name == "anny" else make_anny_hand(num_vertices)
+        return make_anny() if name == "anny" else make_anny_hand()
     from training.bodies.smplx_bodies import SmplxBody
 
-    return SmplxBody(name, folder, num_vertices)
+    return SmplxBody(name, folder)

@@ -15,7 +15,6 @@ from catalog.anny_bones import COCO_KEYPOINTS, HAND_KEYPOINTS
 from training.bodies.model import BodyModel, BodyOutput
 from training.bodies.model_files import read_model_file
 from training.bodies.rotations import axis_angle_to_matrix
-from training.bodies.subset import farthest_points, upsampling_weights
 
 NUM_BETAS = 10
 _BODY = (
@@ -53,11 +52,10 @@ class SmplxBody(BodyModel):
     skinning_MJ: Tensor
     keypoint_ids_K: Tensor  # of joints, and after those of vertices
 
-    def __init__(self, name: str, folder: str, num_vertices: int | None = None) -> None:
+    def __init__(self, name: str, folder: str) -> None:
         """Read a model's file from `folder`, or the folder of its name in there.
 
-        Raises ValueError when the package or the file is absent, and for more vertices than there
-        are.
+        Raises ValueError when the package or the file is absent.
         """
         super().__init__()
         try:
@@ -81,7 +79,7 @@ class SmplxBody(BodyModel):
         self.keep("skinning_MJ", _floats(data["weights"]))
         self.keep("faces_F3", torch.from_numpy(np.array(data["f"], np.int64)))
         self.keep("mean_shape_S", torch.zeros(NUM_BETAS))
-        self._keep_subset(num_vertices)
+        self.keep("vertex_ids_V", torch.arange(len(template_M3)))
         self._keep_keypoints()
         mean_J33 = torch.eye(3).repeat(len(self.joint_names), 1, 1)
         if name == "mano":
@@ -97,19 +95,6 @@ class SmplxBody(BodyModel):
                 f"{self.name.upper()} has {wanted} joints and the file's model {found}; it may be "
                 "another model under this name"
             )
-
-    def _keep_subset(self, num_vertices: int | None) -> None:
-        points_M3 = self.template_M3.numpy()
-        count = len(points_M3) if num_vertices is None else num_vertices
-        if count == len(points_M3):
-            self.keep("vertex_ids_V", torch.arange(count))
-            self.upsampling_MN = None
-            return
-        chosen = farthest_points(points_M3, count)
-        of_MN, share_MN = upsampling_weights(points_M3, self.skinning_MJ.numpy(), chosen)
-        self.keep("vertex_ids_V", torch.from_numpy(chosen))
-        self.keep("upsampling_MN", torch.from_numpy(of_MN))
-        self.keep("upsampling_share_MN", torch.from_numpy(share_MN))
 
     def _keep_keypoints(self) -> None:
         """COCO's joints and a hand's have the names of the model's; the others are vertices."""

@@ -1,16 +1,15 @@
 """A few vertices that stand for a whole mesh: which ones, and the others as weighted means of them.
 
-Shapes: M vertices of the mesh, V chosen ones, C bones.
+Shapes: P poses, M vertices of the mesh, V chosen ones, N chosen ones that a vertex is made of.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-NEIGHBOURS = 8  # chosen vertices that a vertex is made of
-# Vertices that other bones move count as farther away: a finger is not made of its neighbour, an
-# arm not of the hip it rests on. All of a vertex's weights on another bone add this distance.
-OTHER_BONE_M = 0.1
-STIFFNESS = 1e-3  # how strongly equal weights are preferred, as a share of the neighbours' spread
+NEIGHBOURS = 8
+# How strongly equal weights are preferred, as a share of the neighbours' spread. Less fits the
+# given poses more closely, with weights that are larger and so add noise of the chosen vertices.
+STIFFNESS = 1e-3
 
 
 def farthest_points(points_M3: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -34,30 +33,30 @@ def farthest_points(points_M3: NDArray[np.float32], count: int) -> NDArray[np.in
 
 
 def upsampling_weights(
-    points_M3: NDArray[np.float32],
-    bone_weights_MC: NDArray[np.float32],
-    chosen_V: NDArray[np.int64],
+    points_PM3: NDArray[np.float32], chosen_V: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Make each vertex of few chosen ones: their places among `chosen_V` and their weights, both
-    (M, N), rows that sum to 1.
+    """Make each vertex of the few chosen ones that stay near it: their places among `chosen_V` and
+    their weights, both (M, N), rows that sum to 1.
 
-    The weights give back the vertex's place in the reference pose as nearly as they can while
-    they stay even (the local weights of locally linear embedding, Roweis and Saul 2000). A chosen
-    vertex is itself.
+    The weights give back the vertex's place in all poses as nearly as they can while they stay
+    even (the local weights of locally linear embedding, Roweis and Saul 2000). Many poses tell
+    what moves together: a finger is not made of its neighbour, nor an arm of the hip it rests on.
+    A chosen vertex is itself.
     """
-    features = np.concatenate([points_M3, OTHER_BONE_M * bone_weights_MC], axis=1).astype(float)
-    few = min(NEIGHBOURS, len(chosen_V))
-    squares_V = (features[chosen_V] ** 2).sum(axis=1)
-    nearest = np.empty((len(points_M3), few), np.int64)
-    for start in range(0, len(points_M3), 2048):
-        block = features[start : start + 2048]
-        gaps = squares_V - 2.0 * block @ features[chosen_V].T
-        nearest[start : start + 2048] = np.argsort(gaps, axis=1, kind="stable")[:, :few]
-    apart = points_M3[chosen_V[nearest]].astype(float) - points_M3[:, None]
+    few, num_points = min(NEIGHBOURS, len(chosen_V)), points_PM3.shape[1]
+    gaps_MV = np.zeros((num_points, len(chosen_V)), np.float32)
+    for points_M3 in points_PM3:
+        gaps_MV += (points_M3[chosen_V] ** 2).sum(axis=1)
+        gaps_MV -= 2.0 * points_M3 @ points_M3[chosen_V].T
+    gaps_MV[chosen_V, np.arange(len(chosen_V))] = -np.inf
+    nearest_MN = np.argpartition(gaps_MV, few - 1, axis=1)[:, :few]
+    points_MP3 = points_PM3.transpose(1, 0, 2)
+    apart = points_MP3[chosen_V[nearest_MN]] - points_MP3[:, None]
+    apart = apart.reshape(num_points, few, -1).astype(np.float64)
     gram = apart @ apart.transpose(0, 2, 1)
     spread = np.trace(gram, axis1=1, axis2=2)[:, None, None]
     gram += np.eye(few) * (STIFFNESS * spread + 1e-12)
-    weights = np.linalg.solve(gram, np.ones((len(points_M3), few, 1)))[:, :, 0]
-    weights /= weights.sum(axis=1, keepdims=True)
-    weights[chosen_V] = nearest[chosen_V] == np.arange(len(chosen_V))[:, None]
-    return nearest, weights.astype(np.float32)
+    weights_MN = np.linalg.solve(gram, np.ones((num_points, few, 1)))[:, :, 0]
+    weights_MN /= weights_MN.sum(axis=1, keepdims=True)
+    weights_MN[chosen_V] = nearest_MN[chosen_V] == np.arange(len(chosen_V))[:, None]
+    return nearest_MN, weights_MN.astype(np.float32)
