@@ -128,18 +128,18 @@ def run_study(
             workers.submit(pretrain_encoder, study, method, pairs, out): method
             for method in methods
         }
-        for future in as_completed(pretrained):
-            sources[pretrained[future]] = future.result()
-            progress.add(study.pretrain_steps, f"pre-trained {pretrained[future]}")
+        for encoder in as_completed(pretrained):
+            sources[pretrained[encoder]] = encoder.result()
+            progress.add(study.pretrain_steps, f"pre-trained {pretrained[encoder]}")
         running = {
             workers.submit(run_cell, study, cell, sources[cell.init], labels, out): cell
             for cell in cells
         }
-        for future in as_completed(running):
-            headline = next(row for row in future.result() if row["headline"])
+        for judged in as_completed(running):
+            headline = next(row for row in judged.result() if row["headline"])
             said = f"{headline['metric']} {headline['value']:.4g}, {headline['seconds']} s"
-            progress.add(study.finetune_steps, f"{running[future].name}: {said}")
-        return [row for future in running for row in future.result()]
+            progress.add(study.finetune_steps, f"{running[judged].name}: {said}")
+        return [row for judged in running for row in judged.result()]
 
 
 def start_workers(study: StudyConfig) -> ProcessPoolExecutor:
