@@ -32,8 +32,8 @@ def mesh_target(
     keypoints (K, 3): shares of the image's side, with confidence
     shares_from_cam (3, 3): the image's camera; where unknown one of `assumed_focal` sides
 
-    Raises ValueError for a body of another model or gender unless `other_bodies` are passed over, for another
-    number of keypoints, and when there is neither body nor joint nor keypoint.
+    Raises ValueError for a body of another model or gender unless `other_bodies` are passed over,
+    for another number of keypoints, and when there is neither body nor joint nor keypoint.
     """
     side = image.image_px
     camera = image.camera()
