@@ -12,6 +12,7 @@ from training.commands import (
     finetune,
     presets,
     pretrain,
+    probe,
     study,
     study_pretrain,
 )
@@ -20,7 +21,9 @@ from training.commands import (
 # work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). Read once, as torch starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-COMMANDS = (pretrain, finetune, evaluate, export, study, study_pretrain, bench, presets)
+COMMANDS = (
+    pretrain, finetune, evaluate, probe, export, study, study_pretrain, bench, presets,
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
