@@ -7,11 +7,11 @@ from typing import Any
 from training.tasks.task import Task
 
 # Task to its module, which has `config_for(size)` and perhaps `complete_config(config, shards)`,
-# and the class that its config makes.
+# and the class, or function, that makes it from its config.
 TASKS: Mapping[str, str] = {
     "body_mesh": "body_mesh:BodyMesh",
     "body_mesh_free": "body_mesh_free:BodyMeshFree",
-    "hand_mesh": "hand_mesh:HandMesh",
+    "hand_mesh": "hand_mesh:make_hand_mesh",
     "two_view": "two_view:TwoView",
     "dense_pose": "dense_pose:DensePose",
     "gesture": "gesture:Gesture",
