@@ -17,10 +17,7 @@ from training.heads.query_decoder import QueryDecoder, QueryDecoderConfig
 from training.tasks.task import EncoderSize, Features, Outputs
 
 START_STD = 0.01  # of the last layers' weights: at first a head gives nearly the mean
-<<<<<<< HEAD
-=======
 FINE_SHARE = 0.2  # of coarse offsets that fine ones have at first, so that surfaces stay smooth
->>>>>>> tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +60,7 @@ class VertexHead(nn.Module):
         self.look = QueryDecoder(config.decoder, encoder, config.num_groups + 1)
         size_m = float(mean_C3.std())
         self.coarse = _Offsets(levels.group_C, width, size_m)
-<<<<<<< HEAD
-        self.fine = _Offsets(levels.group_V, width, size_m)
-=======
         self.fine = _Offsets(levels.group_V, width, FINE_SHARE * size_m)
->>>>>>> tasks
         self.camera = nn.Linear(width, 3)
         nn.init.normal_(self.camera.weight, std=START_STD)
         nn.init.zeros_(self.camera.bias)
