@@ -7,6 +7,10 @@ SHARDS ?= $(ROOT)/shards/demo $(ROOT)/shards/synthetic
 PRESET ?= tiny
 METHOD ?= both
 DEMO_MINUTES ?= 8
+TASK ?= body_mesh
+LABELS ?= $(ROOT)/shards/synthetic-labelled$(if $(filter hand_mesh gesture,$(TASK)),-hands)
+INIT ?= $(ROOT)/training/tiny
+FINETUNE_MINUTES ?= 6
 ENV := .venv/.complete
 RUN := .venv/bin/python
 UV_VERSION := 0.13.8
@@ -30,7 +34,7 @@ $(ENV): requirements.txt
 
 env: $(ENV)  ## make the environment
 
-mine: $(ENV)  ## mine DATASET=demo|synthetic|PATH into the catalog, then write shards
+mine: $(ENV)  ## mine DATASET=demo|synthetic|synthetic-labelled|PATH into the catalog, then write shards
 	@$(RUN) -m mining run "$$DATASET" $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 	@$(RUN) -m shards build --dataset "$$DATASET" --part each >/dev/null
 	@$(RUN) -m catalog summary --dataset "$$DATASET"
@@ -44,6 +48,18 @@ LOCAL_INDEXES = $(addsuffix /index.json,$(LOCAL_SHARDS))
 pretrain: $(ENV) $(LOCAL_INDEXES)  ## train PRESET=tiny by METHOD=both on SHARDS for DEMO_MINUTES=8
 	@$(RUN) -m training pretrain --shards $(SHARDS) --preset $(PRESET) --method $(METHOD) \
 	  --minutes $(DEMO_MINUTES) $(ARGS)
+
+# the demo's labelled images and pre-trained model are made when they are asked for and not there
+DEMO_LABELS = $(if $(findstring $(ROOT)/shards/synthetic-labelled,$(LABELS)),$(ROOT)/shards/synthetic-labelled/index.json)
+DEMO_INIT = $(if $(filter $(ROOT)/training/tiny,$(INIT)),$(ROOT)/training/tiny/config.json)
+
+$(ROOT)/training/tiny/config.json:
+	@$(MAKE) --no-print-directory pretrain PRESET=tiny METHOD=both
+
+finetune: $(ENV) $(DEMO_LABELS) $(DEMO_INIT)  ## train TASK=body_mesh from INIT on LABELS, then try it on the demo
+	@$(RUN) -m training finetune --task $(TASK) --preset $(PRESET) --init $(INIT) --shards $(LABELS) \
+	  --minutes $(FINETUNE_MINUTES) $(ARGS)
+	@$(RUN) -m training predict demo --checkpoint $(ROOT)/finetuning/$(TASK)-$(PRESET)
 
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
 	@$(RUN) -m catalog sql "$$SQL"
@@ -59,6 +75,9 @@ scaling: $(ENV)  ## measure how the cost of pairing grows with the footage
 
 study-pretrain: $(ENV) $(LOCAL_INDEXES)  ## does pre-training use the second image?
 	@$(RUN) -m training study-pretrain --shards $(SHARDS) $(ARGS)
+
+study: $(ENV) $(LOCAL_INDEXES) $(DEMO_LABELS)  ## does pre-training on pairs pay in fine-tuning?
+	@$(RUN) -m training study --shards $(SHARDS) --labels $(LABELS) $(ARGS)
 
 bench-train: $(ENV) $(firstword $(LOCAL_INDEXES))  ## measure the speed of the loader and of training
 	@$(RUN) -m training bench --shards $(firstword $(SHARDS)) $(ARGS)

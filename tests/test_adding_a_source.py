@@ -5,10 +5,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 
 from catalog import query
+from mining.config import MiningConfig
+from mining.labelling.run import label
+from mining.labelling.source import LABELLED
+from mining.run import RunOptions
+from mining.sources.base import DatasetSpec
+from tests.labelled_runs import unwatched
 from tests.plugins import install_plugin
 from tests.videos import write_video
 
@@ -20,13 +29,13 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_example_is_at_most_30_lines() -> None:
-    [code] = blocks("python")
+    code, _ = blocks("python")
     assert len(code.strip().splitlines()) <= 30
 
 
 @pytest.mark.slow
 def test_the_example_mines_what_its_list_names(tmp_path: Path) -> None:
-    [code] = blocks("python")
+    code, _ = blocks("python")
     registration, dataset_file = blocks("toml")
     name, target = re.search(r'^([\w-]+) = "(.+)"$', registration, flags=re.M).groups()
     plugin = install_plugin(
@@ -54,3 +63,28 @@ def test_the_example_mines_what_its_list_names(tmp_path: Path) -> None:
     assert frames == {"num_kept": 5}
     [failure] = query.select(root, "SELECT id, error FROM failures").to_pylist()
     assert failure == {"id": "lost", "error": "lost.mp4 is not there"}
+
+
+def test_the_labelled_example_labels_what_its_folders_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, code = blocks("python")
+    module = ModuleType("mining.labelling.fists_and_palms")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(LABELLED, "fists-and-palms", "fists_and_palms:FistsAndPalms")
+    for file in ("fist/ann-0.jpg", "fist/ben-0.jpg", "palm/ann-1.jpg"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / file), np.full((80, 80, 3), 90, np.uint8))
+    (tmp_path / "palm" / "cy-0.jpg").write_bytes(b"")
+    spec = DatasetSpec(
+        name="hands", adapter="fists-and-palms", root=str(tmp_path), options={"side_px": 80}
+    )
+    root = str(tmp_path / "data")
+    label(spec, MiningConfig(), RunOptions(root=root, workers=0), unwatched)
+    found = query.select(root, "SELECT gesture, subject FROM labels ORDER BY ALL").to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        ("fist", "ann"), ("fist", "ben"), ("palm", "ann"),
+    ]  # fmt: skip
+    [lost] = query.select(root, "SELECT error FROM failures").to_pylist()
+    assert "cy-0.jpg" in lost["error"]

@@ -30,6 +30,8 @@ def test_maps_have_the_size_asked_for(kind, width, grid, image_px, stride_px):
 def test_an_image_that_is_no_multiple_of_the_stride_is_refused():
     with pytest.raises(ValueError, match=r"head\.stride_px"):
         DenseHeadConfig(stride_px=4).output_px(70)
+    with pytest.raises(ValueError, match=r"head\.width must be a multiple of 16, got 50"):
+        DenseHeadConfig(width=50)
 
 
 def test_every_stage_reaches_the_maps():

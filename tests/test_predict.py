@@ -101,7 +101,7 @@ def test_one_bad_input_is_named_and_the_others_are_done(
     assert code == 1 and len(lines) == 3
     assert "bad.png is not an image that can be read" in lines[0]
     assert "bad.mp4 is not a video that can be read" in lines[1]
-    assert "gone.jpg" in lines[2]
+    assert "there is no file" in lines[2] and "gone.jpg" in lines[2]
     assert (out / "good" / "overlay.png").exists() and "good" in said.out
 
 

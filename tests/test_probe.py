@@ -17,7 +17,7 @@ from mining.detecting.look import Looker
 from mining.executor import Worker
 from mining.notices import Board, Notices
 from mining.probe import probe_capture
-from mining.run import RunOptions, _Run
+from mining.run import Run, RunOptions
 from mining.segment import Segment, mine_segment
 from mining.sources.base import Capture, Frame, View, ViewInfo
 from mining.stage import Outcome, WorkUnit
@@ -128,7 +128,7 @@ def key(tmp_path: Path, capture: Capture, *settings: str) -> str:
     """The content key of a capture's probe unit under these settings."""
     config = override(MiningConfig(), settings)
     options = RunOptions(root=str(tmp_path), workers=0)
-    with _Run(str(tmp_path), "grey", config, options, lambda done, total, stage: done) as run:
+    with Run(str(tmp_path), "grey", config, options, lambda done, total, stage: done) as run:
         return run.probe_unit("scope", capture).name.key
 
 

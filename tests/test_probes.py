@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.probes import _held_out, knn_probe, linear_probe, mean_tokens
+from training.finetuning.probes import _held_out, knn_probe, linear_probe, mean_tokens
 from training.tasks.task import Features
 
 NUM_CLASSES = 4

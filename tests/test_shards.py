@@ -446,7 +446,8 @@ def test_a_damaged_crop_costs_its_pairs_and_is_named(root: str) -> None:
     failures = rows(root, "SELECT * FROM failures")
     assert {row["id"] for row in failures} == lost
     assert {row["error"] for row in failures} == {
-        f"{crop['file']} is damaged: no whole JPEG of {crop['length']} bytes at {crop['offset']}"
+        f"{crop['file']} is damaged: no whole JPEG or PNG of {crop['length']} bytes at "
+        f"{crop['offset']}"
     }
     assert [row for row in check.check(root) if row["broken"]] == []
     assert verify(report.url) == []

@@ -13,6 +13,7 @@ from training.commands import (
     predict,
     presets,
     pretrain,
+    probe,
     study,
     study_pretrain,
 )
@@ -21,7 +22,10 @@ from training.commands import (
 # work (2 busy cores, tiny preset: 14 pairs/s spinning, 64 sleeping). Read once, as torch starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-COMMANDS = (pretrain, finetune, evaluate, predict, export, study, study_pretrain, bench, presets)
+COMMANDS = (
+    pretrain, finetune, evaluate, predict, probe, export, study, study_pretrain, bench,
+    presets,
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Fine-tuning as a job of the loop."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -15,12 +15,16 @@ from training.initialize import InitConfig
 from training.loading.label_batches import LabelLoader, LabelView
 from training.loop import Show, TrainResult, run_job, show_nothing
 from training.optimizer import make_optimizer
-from training.tasks.registry import make_task
+from training.tasks.registry import complete_config, make_task
 from training.tasks.task import Task
 
 
 def finetune(config: FinetuneConfig, shards: Sequence[str], out: str, show: Show) -> TrainResult:
-    """Fine-tune in folder `out`; see `run_job`. Under `torchrun` all ranks call this."""
+    """Fine-tune in folder `out`; see `run_job`. Under `torchrun` all ranks call this.
+
+    What only the data tell of the task's config is filled in.
+    """
+    config = replace(config, task=complete_config(config.task_name, config.task, shards))
     task = make_task(config.task_name, config.task)
     with start_ranks(config.run.device) as ranks:
         job = FinetuneJob(config=config, shards=shards, task=task)

@@ -6,13 +6,18 @@ same recipe, and is judged on the same held-out people. A cell that is done is n
 """
 
 import json
+import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import product
+from multiprocessing import get_context
 from typing import Any
+
+import torch
 
 from catalog import storage
 from catalog.config import config_hash, override
@@ -21,6 +26,7 @@ from training.finetuning.config import RANDOM, make_config
 from training.finetuning.evaluate import held_out_batches, judge
 from training.finetuning.finetune import finetune
 from training.finetuning.model import load_finetuned
+from training.loop import show_nothing
 from training.presets import METHODS, compose
 from training.pretrain import pretrain
 
@@ -39,6 +45,7 @@ class StudyConfig:
     pretrain_steps: int
     finetune_steps: int
     max_samples: int  # held-out ones that a cell is judged on
+    workers: int  # processes side by side
     pretrain_set: tuple[str, ...] = ()  # overrides of the recipes
     finetune_set: tuple[str, ...] = ()
 
@@ -54,6 +61,7 @@ def cpu_study() -> StudyConfig:
         pretrain_steps=600,
         finetune_steps=200,
         max_samples=512,
+        workers=2,
     )
 
 
@@ -68,6 +76,7 @@ def gpu_study() -> StudyConfig:
         pretrain_steps=2000,
         finetune_steps=250,
         max_samples=1024,
+        workers=3,
         pretrain_set=("run.compile=true",),
     )
 
@@ -100,38 +109,60 @@ def run_study(
     """Run every cell that is not done, below the folder `out`; return the rows of all, one for each
     metric of each cell.
 
-    Raises ValueError for shards that cannot be used, and settings that there are not.
+    Several processes work side by side where the study says so: a tiny model cannot use many cores,
+    and a small one cannot fill a GPU. Raises ValueError for shards that cannot be used, and
+    settings that there are not.
     """
     methods = [init for init in study.inits if init != RANDOM]
+    if unknown := set(methods) - set(METHODS):
+        known = f"{RANDOM}, {', '.join(METHODS)}"
+        raise ValueError(f"unknown init {sorted(unknown)[0]!r}; there are: {known}")
     axes = (study.tasks, study.label_shares, study.seeds, study.inits)
     cells = [Cell(task=t, label_share=s, seed=n, init=i) for t, s, n, i in product(*axes)]
-    total = len(methods) * study.pretrain_steps + len(cells) * study.finetune_steps
-    done = 0
+    progress = Progress(
+        show, len(methods) * study.pretrain_steps, len(cells) * study.finetune_steps
+    )
     sources = {RANDOM: RANDOM}
-    for method in methods:
-        part = Part(show, f"pre-training {method}", done / total, study.pretrain_steps / total)
-        sources[method] = _pretrain(study, method, pairs, out, part)
-        done += study.pretrain_steps
-    rows = []
-    for cell in cells:
-        part = Part(show, cell.name, done / total, study.finetune_steps / total)
-        rows += _run_cell(study, cell, sources[cell.init], labels, out, part)
-        done += study.finetune_steps
-    return rows
+    with start_workers(study) as workers:
+        pretrained = {
+            workers.submit(pretrain_encoder, study, method, pairs, out): method
+            for method in methods
+        }
+        for encoder in as_completed(pretrained):
+            sources[pretrained[encoder]] = encoder.result()
+            progress.add(study.pretrain_steps, f"pre-trained {pretrained[encoder]}")
+        running = {
+            workers.submit(run_cell, study, cell, sources[cell.init], labels, out): cell
+            for cell in cells
+        }
+        for judged in as_completed(running):
+            headline = next(row for row in judged.result() if row["headline"])
+            said = f"{headline['metric']} {headline['value']:.4g}, {headline['seconds']} s"
+            progress.add(study.finetune_steps, f"{running[judged].name}: {said}")
+        return [row for judged in running for row in judged.result()]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Shows the progress of a part of the study as that of the whole."""
+def start_workers(study: StudyConfig) -> ProcessPoolExecutor:
+    """Processes that share the cores; they end with the context."""
+    threads = max(1, (os.cpu_count() or 1) // study.workers)
+    return ProcessPoolExecutor(
+        study.workers,
+        mp_context=get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(threads,),
+    )
 
-    show: Show
-    name: str
-    start: float
-    length: float
 
-    def __call__(self, share: float, text: str) -> None:
-        """Show that `share` (0..1) of the part is done."""
-        self.show(self.start + share * self.length, f"{self.name}: {text}")
+class Progress:
+    """Shows how much of the study is done, in steps."""
+
+    def __init__(self, show: Show, *steps: int) -> None:
+        self._show, self._total, self._done = show, sum(steps), 0
+
+    def add(self, steps: int, text: str) -> None:
+        """Count what is done, and say what it was."""
+        self._done += steps
+        self._show(self._done / self._total, text)
 
 
 def summarize(study: StudyConfig, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -167,10 +198,8 @@ def is_headline(row: dict[str, Any], task: str) -> bool:
     return bool(row["task"] == task and row["headline"])
 
 
-def _pretrain(study: StudyConfig, method: str, pairs: Sequence[str], out: str, show: Part) -> str:
+def pretrain_encoder(study: StudyConfig, method: str, pairs: Sequence[str], out: str) -> str:
     """Pre-train by a method, or find that it is done; return the run's folder."""
-    if method not in METHODS:
-        raise ValueError(f"unknown init {method!r}; there are: {RANDOM}, {', '.join(METHODS)}")
     every = [
         f"run.{name}={study.pretrain_steps}"
         for name in ("num_steps", "evaluate_every", "pictures_every")
@@ -181,13 +210,13 @@ def _pretrain(study: StudyConfig, method: str, pairs: Sequence[str], out: str, s
     seconds = storage.join(folder, "seconds.json")
     if not storage.exists(seconds):
         started = time.perf_counter()
-        pretrain(config, pairs, folder, show)
+        pretrain(config, pairs, folder, show_nothing)
         storage.write_text(seconds, json.dumps({"seconds": time.perf_counter() - started}))
     return folder
 
 
-def _run_cell(
-    study: StudyConfig, cell: Cell, source: str, labels: Sequence[str], out: str, show: Part
+def run_cell(
+    study: StudyConfig, cell: Cell, source: str, labels: Sequence[str], out: str
 ) -> list[dict[str, Any]]:
     """Fine-tune and judge a cell, or read what it came to."""
     length = [
@@ -205,9 +234,9 @@ def _run_cell(
         rows: list[dict[str, Any]] = json.loads(storage.read_text(result))
         return rows
     started = time.perf_counter()
-    finetune(config, labels, folder, show)
+    finetune(config, labels, folder, show_nothing)
     seconds = time.perf_counter() - started
-    model, task, _ = load_finetuned(folder, choose_device(config.run.device))
+    model, task, config = load_finetuned(folder, choose_device(config.run.device))
     judged = judge(model, task, held_out_batches(labels, task, config, study.max_samples))
     rows = [
         {

@@ -20,6 +20,7 @@ from training.tasks.task import EncoderSize, Features
 
 Size = Literal["tiny", "small", "base"]
 WIDTHS: dict[Size, int] = {"tiny": 64, "small": 128, "base": 256}  # of heads, by encoders' size
+GROUP = 16  # channels that are normed together
 GAINS = (4, 2, 1)  # of the first three stages over the grid; the last is halved
 
 
@@ -27,8 +28,14 @@ GAINS = (4, 2, 1)  # of the first three stages over the grid; the last is halved
 class DenseHeadConfig:
     """Size of the head."""
 
-    width: int = 128  # D, of all maps within
+    width: int = 128  # D, of all maps within; a multiple of 16
     stride_px: int = 4  # pixels of the image for each pixel of the output, along a side
+
+    def __post_init__(self) -> None:
+        if self.width < GROUP or self.width % GROUP:
+            raise ValueError(f"head.width must be a multiple of {GROUP}, got {self.width}")
+        if self.stride_px < 1:
+            raise ValueError(f"head.stride_px must be 1 or more, got {self.stride_px}")
 
     def output_px(self, image_px: int) -> int:
         """The side of the output. Raises ValueError unless the image is a multiple of stride_px."""
@@ -118,8 +125,11 @@ class _Fusion(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
+        # Normed over each sample alone, not over the batch: its neighbours do not change it.
+        self.norms = nn.ModuleList(nn.GroupNorm(width // GROUP, width) for _ in range(2))
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x_BDHW: Tensor) -> Tensor:
-        return x_BDHW + self.second(F.gelu(self.first(F.gelu(x_BDHW))))
+        y_BDHW = self.first(F.gelu(self.norms[0](x_BDHW)))
+        return x_BDHW + self.second(F.gelu(self.norms[1](y_BDHW)))

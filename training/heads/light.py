@@ -11,10 +11,8 @@ side, K maps.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.heads.dense import DenseHeadConfig
+from training.heads.dense import GROUP, DenseHeadConfig
 from training.tasks.task import EncoderSize, Features
-
-GROUP = 16  # channels that are normed together
 
 
 class LightHead(nn.Module):
@@ -30,7 +28,7 @@ class LightHead(nn.Module):
             layers += [
                 nn.ConvTranspose2d(config.width, config.width, 4, stride=2, padding=1),
                 # Not over the batch, so that a sample's output does not depend on its neighbours.
-                nn.GroupNorm(max(1, config.width // GROUP), config.width),
+                nn.GroupNorm(config.width // GROUP, config.width),
                 nn.GELU(),
             ]
         self.grow = nn.Sequential(*layers)

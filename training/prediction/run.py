@@ -73,11 +73,11 @@ class Prediction:
         """Predict on an image, for two views with a `second` one of the instant, and return the
         overlay's URL. Raises ValueError for a damaged image, and when nobody is found.
         """
-        image = decode_picture(storage.read_bytes(url), url)
+        image = _read(url)
         found = self._people(image, 0)
         other = None
         if second is not None:
-            pixels = decode_picture(storage.read_bytes(second), second)
+            pixels = _read(second)
             other = pixels, self._people(pixels, 0)
         if not found:
             raise ValueError(f"nobody was found in {url}: give their boxes with --boxes FILE")
@@ -182,6 +182,14 @@ class Prediction:
             "pixels_from_cam": camera.tolist(), "overlay": overlay,
         }  # fmt: skip
         write_predictions(folder, about, frames)
+
+
+def _read(url: str) -> Bytes:
+    """An image's RGB pixels. Raises ValueError for one that is damaged or not there."""
+    try:
+        return decode_picture(storage.read_bytes(url), url)
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {url}") from None
 
 
 def _folder_names(inputs: Sequence[str]) -> list[str]:

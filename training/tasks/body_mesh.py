@@ -5,27 +5,19 @@ Shapes: B samples, J joints, S shape values.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from training.bodies.rotations import matrix_from_6d, matrix_to_axis_angle
 from training.heads.body_head import BodyHead, BodyHeadConfig
-from training.heads.query_decoder import QueryDecoderConfig
 from training.tasks.mesh_camera import mean_camera, root_position
-from training.tasks.mesh_config import MeshConfig
-from training.tasks.mesh_points import MeshPoints
+from training.tasks.mesh_config import MeshConfig, Size
+from training.tasks.mesh_points import MeshPoints, true_points
+from training.tasks.mesh_sizes import DECODERS, VERTICES
 from training.tasks.mesh_task import MeshTask
 from training.tasks.task import EncoderSize, Outputs, Targets
-
-Size = Literal["tiny", "small", "base"]
-DECODERS = {
-    "tiny": QueryDecoderConfig(width=128, depth=2, heads=4),
-    "small": QueryDecoderConfig(width=256, depth=3, heads=4),
-    "base": QueryDecoderConfig(width=512, depth=4, heads=8),
-}
-VERTICES = {"tiny": 431, "small": 1024, "base": 2048}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +75,12 @@ class BodyMesh(MeshTask):
 
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
+        truth = true_points(self.few(targets["shape"].device), targets)
         turned_BJ33 = matrix_from_6d(outputs["rotations_6d"]) - targets["rotations"]
         return {
             "rotations": turned_BJ33.square().mean(dim=(1, 2, 3)),
             "shape": (outputs["shape"] - targets["shape"]).square().mean(dim=1),
-            **super().losses(outputs, targets),
+            **self.shared(outputs, targets, truth),
         }
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ Shapes: B samples, K classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.loading.placed import Placed
 from training.metrics.classes import confusion_matrix, correct_classes, mean_class_accuracy
 from training.metrics.table import summarize
 from training.tasks.class_pictures import draw_classes
+from training.tasks.gesture_classes import gather_classes
 from training.tasks.task import EncoderSize, Features, Outputs, Targets
 
 HANDS = ("left_hand", "right_hand")
@@ -44,6 +45,13 @@ class GestureConfig:
 def config_for(size: Size) -> GestureConfig:
     """The same for encoders of all sizes; the classes are the data's."""
     return GestureConfig()
+
+
+def complete_config(config: GestureConfig, shards: Sequence[str]) -> GestureConfig:
+    """Take the classes from the training samples, where none are given; raises ValueError for sets
+    that name no gesture.
+    """
+    return config if config.classes else replace(config, classes=gather_classes(shards))
 
 
 class Gesture:

@@ -32,8 +32,8 @@ def mesh_target(
     keypoints (K, 3): shares of the image's side, with confidence
     shares_from_cam (3, 3): the image's camera; where unknown one of `assumed_focal` sides
 
-    Raises ValueError for a body of another model unless `other_bodies` are passed over, for another
-    number of keypoints, and when there is neither body nor joint nor keypoint.
+    Raises ValueError for a body of another model or gender unless `other_bodies` are passed over,
+    for another number of keypoints, and when there is neither body nor joint nor keypoint.
     """
     side = image.image_px
     camera = image.camera()
@@ -75,12 +75,14 @@ def _body(
     body, pose = image.label.body, image.body_pose()
     if body is None or pose is None:
         return nothing
-    if body.model != sizes.body_name:
+    # Parameters of a gendered model mean another surface in the neutral one.
+    if body.model != sizes.body_name or body.gender != "neutral":
         if other_bodies:
             return nothing
         raise ValueError(
-            f"sample {label_id} has a body of {body.model}, and this task makes {sizes.body_name}: "
-            f"set task.body={body.model}, or task.other_bodies=true to learn from its keypoints"
+            f"sample {label_id} has a body of {body.model}, {body.gender}, and this task makes "
+            f"{sizes.body_name}, neutral: set task.body where that helps, or "
+            "task.other_bodies=true to learn from its keypoints alone"
         )
     rotations, shape, root_m = pose
     if len(rotations) != sizes.num_joints or len(shape) != sizes.num_shape:

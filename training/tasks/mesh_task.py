@@ -91,7 +91,10 @@ class MeshTask:
 
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
-        truth = true_points(self.few(targets["rotations"].device), targets)
+        raise NotImplementedError
+
+    def shared(self, outputs: Outputs, targets: Targets, truth: MeshPoints) -> dict[str, Tensor]:
+        """The terms that all mesh tasks have, see `mesh_losses`."""
         points = self.points(outputs, targets["shares_from_cam"], whole=False)
         return shared_losses(points, truth, targets, self.roots)
 

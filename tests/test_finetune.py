@@ -1,0 +1,243 @@
+"""Fine-tuning: it learns, goes on exactly, starts from any encoder, and is judged and drawn."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from catalog.commands import main
+from catalog.config import override, to_dict
+from tests.toy_labels import write_toy_labels
+from tests.toy_shards import write_toy_shards
+from training.__main__ import build_parser
+from training.checkpoint import find_checkpoint
+from training.distributed import Ranks
+from training.finetuning.config import PRESETS, config_from_dict, make_config, start_from
+from training.finetuning.evaluate import held_out_batches
+from training.finetuning.finetune import FinetuneJob, finetune
+from training.finetuning.model import FinetunedModel, load_finetuned
+from training.finetuning.objective import TaskObjective
+from training.initialize import InitConfig
+from training.loop import stepping_of
+from training.models.croco import Croco
+from training.models.encoders import EncoderConfig, make_encoder, resolve_encoder
+from training.presets import compose
+from training.pretrain import pretrain
+from training.step import Stepper
+from training.tasks.registry import TASKS, make_task
+
+MICRO_MODEL = [
+    "image_px=32", "patch_px=8", "encoder_depth=4", "encoder_width=32", "encoder_heads=2",
+    "decoder_depth=2", "decoder_width=48", "decoder_heads=2",
+]  # fmt: skip
+RUN = [
+    "run.minutes=none", "run.log_every=5", "run.evaluate_every=1000", "run.pictures_every=1000",
+    "run.checkpoint_every=4", "loader.batch_size=8", "loader.window_shards=2",
+    "run.tensorboard=false",
+]  # fmt: skip
+
+
+def micro(steps: int, *settings: str, task: str = "keypoints"):
+    config = make_config(task, "tiny")
+    sizes = [f"encoder.model.{size}" for size in MICRO_MODEL]
+    return override(config, [*sizes, *RUN, f"run.num_steps={steps}", *settings])
+
+
+def run(config, url: str, folder):
+    return finetune(config, [url], str(folder), lambda share, text: None)
+
+
+def weights_of(folder) -> dict[str, torch.Tensor]:
+    model, _, _ = load_finetuned(str(folder), torch.device("cpu"))
+    return model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory) -> str:
+    return write_toy_labels(tmp_path_factory.mktemp("labels"))
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("pretrained")
+    url = write_toy_shards(folder / "set", (16, 16), crop_px=40)
+    sizes = [f"model.{size}" for size in MICRO_MODEL]
+    length = ["run.minutes=none", "run.num_steps=2", "loader.batch_size=8"]
+    config = override(compose("tiny"), [*sizes, *length])
+    return pretrain(config, [url], str(folder / "run"), lambda share, text: None).checkpoint
+
+
+def test_it_learns_to_find_the_dot(tmp_path):
+    url = write_toy_labels(tmp_path / "set", (64, 64), val_size=32)
+    settings = ("optimizer.base_lr=3e-2", "augment.turn_deg=0", "augment.zoom=0")
+    result = run(micro(150, *settings), url, tmp_path / "run")
+    figures = {row["metric"]: row["value"] for row in result.rows}
+    untrained = run(micro(1, *settings), url, tmp_path / "untrained")
+    before = {row["metric"]: row["value"] for row in untrained.rows}
+    assert figures["distance_share_of_box"] < 0.5 * before["distance_share_of_box"]
+
+
+def test_a_killed_run_repeats_bit_for_bit(labels, tmp_path, monkeypatch):
+    config = micro(12)
+    run(config, labels, tmp_path / "whole")
+    original, steps = Stepper.step, []
+
+    def dying(self, batch):
+        steps.append(1)
+        if len(steps) == 7:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(Stepper, "step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, labels, tmp_path / "killed")
+    monkeypatch.undo()
+    assert find_checkpoint(str(tmp_path / "killed")).endswith("step-00000004")
+    run(config, labels, tmp_path / "killed")
+    whole, again = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(labels):
+    config = micro(1)
+    task = make_task(config.task_name, config.task)
+    batch = next(held_out_batches([labels], task, config, 8))
+    batch.targets["keypoints"][1, :, 2] = 0  # a sample without its label
+    gradients = []
+    for accumulate in (1, 4):
+        torch.manual_seed(0)
+        model = FinetunedModel(config, task)
+        stepping = stepping_of(replace(config, run=replace(config.run, accumulate=accumulate)))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        Stepper(model, optimizer, None, TaskObjective(task), stepping, Ranks()).backward(batch)
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, whole in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], whole, rtol=1e-4, atol=1e-6)
+
+
+def test_the_encoder_starts_as_it_was_pre_trained(pretrained, labels, tmp_path):
+    config = start_from(micro(1), pretrained)
+    assert config.encoder.model.encoder_depth == 4 and config.encoder.model.image_px == 32
+    task = make_task(config.task_name, config.task)
+    model = FinetunedModel(config, task)
+    said = model.encoder.load(config.init)
+    assert "encoder starts as" in said
+    croco = Croco(config.encoder.model)
+    from training.checkpoint import load_weights
+
+    load_weights(pretrained, croco)
+    images = torch.randn(2, 1, 3, 32, 32)
+    torch.testing.assert_close(model.encoder(images).tokens_BNC, croco.encode(images[:, 0]))
+
+
+def test_two_views_reach_the_decoder_and_its_weights_are_taken(pretrained):
+    config = resolve_encoder(EncoderConfig(), InitConfig(checkpoint=pretrained))
+    encoder = make_encoder(config, num_images=2)
+    encoder.load(InitConfig(checkpoint=pretrained))
+    croco = Croco(config.model)
+    from training.checkpoint import load_weights
+
+    load_weights(pretrained, croco)
+    for name in ("dec_blocks.0.attn.qkv.weight", "dec_norm.weight", "decoder_embed.weight"):
+        assert torch.equal(encoder.croco.state_dict()[name], croco.state_dict()[name])
+    assert encoder.size.width == 48
+    images = torch.randn(3, 2, 3, 32, 32)
+    other = images.clone()
+    other[:, 1] = torch.randn(3, 3, 32, 32)
+    first, second = encoder(images), encoder(other)
+    assert len(first.stages) == 4 and first.tokens_BNC.shape == (3, 16, 48)
+    assert not torch.allclose(first.tokens_BNC, second.tokens_BNC)
+
+
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_a_vit_of_timm_is_an_encoder(num_images, tmp_path):
+    name = "vit_tiny_patch16_224"
+    torch.manual_seed(0)
+    source = timm.create_model(name, pretrained=False, num_classes=0, img_size=64)
+    file = tmp_path / "weights.pth"
+    torch.save(source.state_dict(), file)
+    init = InitConfig(timm=name, timm_weights=str(file))
+    config = resolve_encoder(EncoderConfig(), init, image_px=64)
+    encoder = make_encoder(config, num_images).eval()
+    encoder.load(init)
+    images = torch.randn(2, num_images, 3, 64, 64)
+    features = encoder(images)
+    assert features.tokens_BNC.shape == (2, 16, 192) and len(features.stages) == 4
+    if num_images == 1:
+        own = images[:, 0] * torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+        own = own + torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+        expected = source.eval().forward_features((own - 0.5) / 0.5)
+        torch.testing.assert_close(features.tokens_BNC, expected[:, 1:], rtol=1e-4, atol=1e-4)
+
+
+def test_a_frozen_encoder_stays_and_a_decayed_one_moves_less_at_its_start(labels, tmp_path):
+    config = micro(3, "encoder.frozen=true")
+    torch.manual_seed(config.run.seed)
+    fresh = FinetunedModel(config, make_task(config.task_name, config.task)).state_dict()
+    run(config, labels, tmp_path / "frozen")
+    trained = weights_of(tmp_path / "frozen")
+    same = {name for name in fresh if torch.equal(fresh[name], trained[name])}
+    assert {name for name in fresh if name.startswith("encoder.")} <= same
+    assert any(name.startswith("head.") and name not in same for name in fresh)
+    job = FinetuneJob(
+        config=micro(3, "encoder.layer_decay=0.5"), shards=[labels],
+        task=make_task(config.task_name, config.task),
+    )  # fmt: skip
+    model = job.make_model()
+    scales = {
+        id(parameter): group["scale"]
+        for group in job.make_optimizer(model).param_groups
+        for parameter in group["params"]
+    }
+    first, last = model.encoder.croco.enc_blocks[0], model.encoder.croco.enc_blocks[3]
+    assert scales[id(model.encoder.croco.patch_embed.proj.weight)] == 0.5**6
+    assert scales[id(first.mlp.fc1.weight)] == 0.5**5 and scales[id(last.mlp.fc1.weight)] == 0.25
+    assert scales[id(next(model.head.parameters()))] == 1.0
+
+
+def test_the_command_line_trains_judges_and_writes_a_row_for_each_sample(
+    labels, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings = [f"encoder.model.{size}" for size in MICRO_MODEL] + RUN
+    asked = [part for setting in settings for part in ("--set", setting)]
+    arguments = ["finetune", "--task", "keypoints", "--shards", labels, "--steps", "4"]
+    assert main(build_parser(), [*arguments, *asked, "--out", "run"]) == 0
+    assert "pck_0.1" in capsys.readouterr().out
+    judged = ["evaluate", "--checkpoint", "run", "--shards", labels, "--rows", "rows.parquet"]
+    assert main(build_parser(), [*judged, "--picture", "some.png", "--format", "json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    import pyarrow.parquet as pq
+
+    table = pq.read_table("rows.parquet").to_pylist()
+    assert len(table) == 8 and {"label_id", "subject", "pck_0.1"} <= set(table[0])
+    mean = np.nanmean([row["pck_0.1"] for row in table])
+    assert next(row["value"] for row in rows if row["metric"] == "pck_0.1") == pytest.approx(mean)
+    assert (tmp_path / "some.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finetune", "--task", "handstand"], "unknown task 'handstand'; there are: body_mesh"),
+        (["finetune", "--task", "keypoints", "--preset", "huge"], "unknown preset 'huge'"),
+        (["finetune", "--task", "keypoints", "--init", "nowhere"], "no checkpoint in nowhere"),
+        (["finetune", "--task", "keypoints", "--init", "timm:vit_nope"], "has no model 'vit_nope'"),
+        (["evaluate", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(arguments, message, labels, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(build_parser(), [*arguments, "--shards", labels]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("task", TASKS)
+def test_configs_survive_the_checkpoint(task, preset):
+    config = make_config(task, preset)
+    assert config_from_dict(json.loads(json.dumps(to_dict(config)))) == config
