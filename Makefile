@@ -59,7 +59,8 @@ $(ROOT)/training/tiny/config.json:
 finetune: $(ENV) $(DEMO_LABELS) $(DEMO_INIT)  ## train TASK=body_mesh from INIT on LABELS, then try it on the demo
 	@$(RUN) -m training finetune --task $(TASK) --preset $(PRESET) --init $(INIT) --shards $(LABELS) \
 	  --minutes $(FINETUNE_MINUTES) $(ARGS)
-	@$(RUN) -m training predict demo --checkpoint $(ROOT)/finetuning/$(TASK)-$(PRESET)
+	@$(RUN) -m training predict demo --every 5 --out $(ROOT)/predictions/$(TASK)-$(PRESET) \
+	  --checkpoint $(ROOT)/finetuning/$(TASK)-$(PRESET)
 
 query: $(ENV)  ## ask the catalog: SQL="SELECT kind, count(*) FROM pairs GROUP BY kind"
 	@$(RUN) -m catalog sql "$$SQL"

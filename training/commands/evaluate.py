@@ -7,6 +7,7 @@ from catalog import storage
 from catalog.commands import add_command
 from catalog.config import override
 from training.commands.arguments import Commands, add_checkpoint, add_settings, add_shards
+from training.commands.figures import print_figures
 
 
 def add(commands: Commands) -> None:
@@ -114,9 +115,7 @@ def _evaluate_task(options: argparse.Namespace, checkpoint: str) -> int:
             print(json.dumps({**row, "task": task.name, "checkpoint": checkpoint}))
     else:
         print(f"{task.name} on {judged.num_samples} samples")
-        width = max(map(len, judged.summary))
-        for name, value in judged.summary.items():
-            print(f"  {name:{width}}  {value:.4g}")
+        print_figures(judged.summary)
     if options.picture:
         first = next(held_out_batches(options.shards, task, config, 8, options.split))
         storage.write_bytes(options.picture, draw_samples(model, task, first, len(first)))

@@ -12,6 +12,7 @@ from training.commands.arguments import (
     add_shards,
     budget_settings,
 )
+from training.commands.figures import print_figures
 
 
 def add(commands: Commands) -> None:
@@ -67,9 +68,7 @@ def run_finetune(options: argparse.Namespace) -> int:
     if result.stopped:
         print(f"stopped after step {result.step}; run the same command again to go on")
         return EXIT_CODE
-    width = max((len(row["metric"]) for row in result.rows), default=0)
-    for row in result.rows:
-        print(f"  {row['metric']:{width}}  {row['value']:.4g}")
+    print_figures({row["metric"]: row["value"] for row in result.rows})
     print(f"{result.step} steps; checkpoint {result.checkpoint}")
     if result.picture:
         print(f"picture {result.picture}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEYPOINT_CONFIDENCE = 0.3  # keypoints above it belong in the square, as in mined crops
 NONE = "none"
+DEMO = "demo"
 
 
 def add(commands: Commands) -> None:
@@ -33,7 +34,9 @@ def add(commands: Commands) -> None:
         "find people in images and videos; write meshes (or what a model says) and overlays",
         "python -m training predict photo.jpg walk.mp4 --checkpoint data/finetuning/body_mesh-tiny",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IMAGE_OR_VIDEO")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IMAGE_OR_VIDEO", help="files, or `demo`: the demo's footage"
+    )
     add_checkpoint(parser)
     parser.add_argument(
         "--out", default="predictions", metavar="DIR", help="(default: %(default)s)"
@@ -92,8 +95,24 @@ def run_predict(options: argparse.Namespace) -> int:
     def failed(sentence: str) -> None:
         sys.stderr.write(f"python -m training: {sentence}\n")
 
-    well = prediction.on_all(options.inputs, lambda url: print(f"wrote {url}"), failed)
+    well = prediction.on_all(_inputs(options.inputs), lambda url: print(f"wrote {url}"), failed)
     return 0 if well else 1
+
+
+def _inputs(names: Sequence[str]) -> list[str]:
+    """The files that are meant; of the demo one view of the capture, and the outdoor video."""
+    files = []
+    for name in names:
+        if name == DEMO:
+            try:
+                from mining.sources.demo import demo_footage
+            except ImportError as error:
+                raise _lacking(error) from None
+            folder = demo_footage()
+            files += [str(folder / "walk" / "cam03.mp4"), str(folder / "outdoors.mp4")]
+        else:
+            files.append(name)
+    return files
 
 
 def _detector(parts: Sequence[str]) -> "Finder":

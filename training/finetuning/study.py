@@ -252,6 +252,7 @@ def run_cell(
             "seconds": round(seconds, 1),
         }
         for name, value in judged.summary.items()
+        if not name.endswith("_count")
     ]
     storage.write_text(result, json.dumps(rows, indent=1) + "\n")
     shutil.rmtree(storage.join(folder, "checkpoints"))  # there are many cells
