@@ -1,6 +1,7 @@
 """`predict` on files: what is written, and what is said of inputs that cannot be used."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -103,6 +104,37 @@ def test_one_bad_input_is_named_and_the_others_are_done(
     assert "bad.mp4 is not a video that can be read" in lines[1]
     assert "there is no file" in lines[2] and "gone.jpg" in lines[2]
     assert (out / "good" / "overlay.png").exists() and "good" in said.out
+
+
+def test_two_views_have_boxes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oracle.register(monkeypatch)
+    model = oracle.save_model(tmp_path / "model", num_images=2)
+    images = photo(tmp_path / "a.png"), photo(tmp_path / "b.png", width=200)
+    boxes = tmp_path / "boxes.json"
+    views = [[[10, 10, 50, 80]], [[150, 20, 190, 80]]]  # the second lies beside the first image
+    frames = [
+        {"frame": frame, "people": [{"box_px": box} for box in found]}
+        for frame, found in enumerate(views)
+    ]
+    boxes.write_text(json.dumps({"frames": frames}))
+    code, out = predict(tmp_path, model, images[0], "--second", images[1], "--boxes", boxes)
+    assert code == 0 and (out / "a" / "overlay.png").exists()
+    assert predict(tmp_path, model, images[0], "--boxes", boxes)[0] == 1
+    assert "oracle needs a second image" in capsys.readouterr().err
+
+
+def test_without_a_detector_boxes_are_asked_for(
+    tmp_path: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "mining.detecting.people", None)
+    assert predict(tmp_path, model, photo(tmp_path / "a.png"))[0] == 2
+    assert "is not installed" in capsys.readouterr().err
+    assert predict(tmp_path, model, tmp_path / "a.png", "--boxes", "none")[0] == 0
 
 
 def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, model: str) -> None:

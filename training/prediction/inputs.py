@@ -2,7 +2,7 @@
 
 A file is JSON: a list of boxes `[x0, y0, x1, y1]` in pixels, for one image; or what
 `predictions.json` holds, of whose frames each has `people` with `box_px`, and where known `part`
-and `score`.
+and `score`. Of two views the first is frame 0, the second frame 1.
 """
 
 import json

@@ -3,7 +3,7 @@ what a hand says. What is in an answer tells how it is drawn.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ from training.loading.placed import Bytes, Floats
 from training.mesh_pictures import draw_mesh
 from training.tasks.dense_pictures import part_colours
 from training.tasks.skeletons import BODY_LINES, FAINT, HAND_LINES
+
+if TYPE_CHECKING:
+    from training.prediction.predictor import Person
 
 # One after the other for people: far apart in hue, light enough for the shading to show.
 COLOURS = (
@@ -26,20 +29,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 Colour = tuple[int, int, int]
 
 
-class Drawable(Protocol):
-    """What is needed of a person to draw one."""
-
-    @property
-    def box_px(self) -> Floats: ...  # noqa: D102
-
-    @property
-    def answer(self) -> dict[str, Any]: ...  # noqa: D102
-
-    @property
-    def pixels_from_cam(self) -> Floats: ...  # noqa: D102
-
-
-def draw_answers(image: Bytes, people: Sequence[Drawable], colours: Sequence[Colour]) -> Bytes:
+def draw_answers(image: Bytes, people: Sequence["Person"], colours: Sequence[Colour]) -> Bytes:
     """The RGB image with all people's answers on it, the furthest first."""
     picture = np.array(image)
     order = sorted(range(len(people)), key=lambda row: _nearness(people[row]))
@@ -53,14 +43,14 @@ def colour_of(number: int) -> Colour:
     return COLOURS[number % len(COLOURS)]
 
 
-def _nearness(person: Drawable) -> float:
+def _nearness(person: "Person") -> float:
     """What orders people from far to near: the depth of their mesh, else how low their box ends."""
     if "vertices_m" in person.answer:
         return -float(np.asarray(person.answer["vertices_m"])[:, 2].mean())
     return float(person.box_px[3])
 
 
-def _draw(picture: Bytes, person: Drawable, colour: Colour) -> Bytes:
+def _draw(picture: Bytes, person: "Person", colour: Colour) -> Bytes:
     answer = person.answer
     if "vertices_m" in answer:
         camera = person.pixels_from_cam
@@ -97,7 +87,7 @@ def _draw_keypoints(picture: Bytes, keypoints_px: Floats, colour: Colour) -> Non
         cv2.circle(picture, places[place], thick_px + 1, (255, 255, 255), -1, cv2.LINE_AA)
 
 
-def _write(picture: Bytes, person: Drawable, shares: dict[str, float], colour: Colour) -> None:
+def _write(picture: Bytes, person: "Person", shares: dict[str, float], colour: Colour) -> None:
     """The box, and the likeliest classes above each other within it."""
     x0, y0, x1, y1 = np.round(person.box_px).astype(int).tolist()
     size = max(0.4, (x1 - x0) / 300)

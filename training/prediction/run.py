@@ -78,7 +78,7 @@ class Prediction:
         other = None
         if second is not None:
             pixels = _read(second)
-            other = pixels, self._people(pixels, 0)
+            other = pixels, self._people(pixels, 1)
         if not found:
             raise ValueError(f"nobody was found in {url}: give their boxes with --boxes FILE")
         people = self._predict(image, found, other)
