@@ -135,6 +135,17 @@ def test_two_views_are_both_shown(tmp_path):
     np.testing.assert_allclose(dark[:, 0] + dark[:, 1], 47, atol=14)
 
 
+def test_samples_of_one_image_and_of_two_views_may_lie_in_one_set(tmp_path):
+    singles = write_toy_labels(tmp_path / "singles")
+    twos = write_toy_labels(tmp_path / "twos", kind="two_view")
+    one, two = keypoints(), keypoints()
+    two.num_images = 2
+    for task, kind in ((one, "single"), (two, "two_view")):
+        loader = LabelLoader([singles, twos], task, CONFIG, VIEW)
+        assert loader.num_samples == 48
+        assert {meta["kind"] for batch in take(loader, 8) for meta in batch.metas} == {kind}
+
+
 def test_a_set_of_pairs_is_refused(tmp_path):
     from tests.toy_shards import write_toy_shards
 

@@ -26,6 +26,7 @@ from training.tasks.task import Task
 
 MAX_SUBSTITUTES = 4  # batches tried until one has a readable sample
 REQUIRED = ("a.jpg", "json")
+KINDS = {1: "single", 2: "two_view"}  # of samples, by how many images a task sees
 
 Arrays = dict[str, np.ndarray]
 
@@ -180,6 +181,7 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
         """
         self._pin_memory = pin_memory
         share = 1.0 if view.held_out else config.label_share
+        kind = KINDS[task.num_images]
         reading = Reading(
             contents="labels",
             split=split,
@@ -190,10 +192,10 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
             world_size=world_size,
             window_shards=config.window_shards,
             shares=config.shares,
-            subset=Subset(share=share, parts=task.parts, seed=config.label_seed),
+            subset=Subset(share=share, parts=task.parts, kinds=(kind,), seed=config.label_seed),
         )
         super().__init__(urls, LabelBatchMaker(urls, task, view, reading, config), config)
-        self.refuse_too_few(f"{split} samples of {', '.join(task.parts)}", world_size)
+        self.refuse_too_few(f"{split} samples of {kind} {', '.join(task.parts)}", world_size)
 
     def _finish(self, made: LabelBatch) -> tuple[LabelBatch, Damage]:
         return made.pin_memory() if self._pin_memory else made, made.damaged

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from catalog.ids import seed_of
 from shards.format import ShardIndex
-from shards.groups import decode_groups
+from shards.groups import Group, decode_groups
 from training.loading.mixture import Shares, group_quotas
 
 LEAST_READ = Fraction(1, 16)  # share of a set's samples that each of several passes reads, or more
@@ -35,9 +35,15 @@ Slots = npt.NDArray[
 class Subset:
     """Which samples are read at all: a smaller share is part of every larger one."""
 
-    share: float = 1.0  # of the samples of these parts
+    share: float = 1.0  # of the samples of these parts and kinds
     parts: tuple[str, ...] = ()  # empty: all
+    kinds: tuple[str, ...] = ()  # empty: all
     seed: int = 0  # of the draw
+
+    def has(self, group: Group) -> bool:
+        """Whether samples of a group may be read."""
+        is_of_part = not self.parts or group.part in self.parts
+        return is_of_part and (not self.kinds or group.kind in self.kinds)
 
 
 ALL = Subset()
@@ -110,7 +116,7 @@ def _leave_out(
 ) -> list[npt.NDArray[np.uint16]]:
     """Give the samples that are not read a group of their own, after those of their set."""
     is_left = [
-        np.array([group.part in subset.parts or not subset.parts for group in index.groups])[of_set]
+        np.array([subset.has(group) for group in index.groups])[of_set]
         for of_set, index in zip(groups, indexes, strict=True)
     ]
     left = np.concatenate([np.empty(0, np.bool_), *is_left])
