@@ -1,7 +1,8 @@
 """Learned queries that look at an encoder's tokens: what the heads of meshes are made of.
 
 Some encoders tell places only by how far apart they are (rotary positions), so their tokens need
-not say where they lie. A head must know it; the keys of all tokens get a fixed embedding of it.
+not say where they lie. A head must know it, both to look at a place and to tell where it looked:
+all tokens get a fixed embedding of it.
 
 Shapes: B samples, N tokens, E channels of the encoder, Q queries, D channels of the decoder.
 """
@@ -53,8 +54,9 @@ class QueryDecoder(nn.Module):
         memory_BND = self.enter(tokens_BNE)
         query_QD = self.query if asked_QD is None else self.query + asked_QD
         x_BQD = query_QD.expand(len(tokens_BNE), -1, -1)
+        memory_BND = memory_BND + self.position_ND
         for block in self.blocks:
-            x_BQD = block(x_BQD, memory_BND + self.position_ND, memory_BND)
+            x_BQD = block(x_BQD, memory_BND)
         found_BQD: Tensor = self.norm(x_BQD)
         return found_BQD
 
@@ -72,11 +74,11 @@ class _Block(nn.Module):
         self.think = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
-    def forward(self, x_BQD: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
+    def forward(self, x_BQD: Tensor, memory_BND: Tensor) -> Tensor:
         if self.talk is not None:
             y_BQD = self.norms[0](x_BQD)
             x_BQD = x_BQD + self.talk(y_BQD, y_BQD, y_BQD, need_weights=False)[0]
         y_BQD = self.norms[1](x_BQD)
-        x_BQD = x_BQD + self.look(y_BQD, key_BND, value_BND, need_weights=False)[0]
+        x_BQD = x_BQD + self.look(y_BQD, memory_BND, memory_BND, need_weights=False)[0]
         thought_BQD: Tensor = self.think(self.norms[2](x_BQD))
         return x_BQD + thought_BQD

@@ -24,7 +24,8 @@ from training.tasks.task import EncoderSize, Outputs, Targets
 class ModelFactors:
     """What a unit of each term counts in the loss; see `mesh_losses.py`."""
 
-    rotations: float = 2.0  # mean squared difference of matrices' entries
+    orientation: float = 2.0  # mean squared difference of the root's matrix' entries
+    rotations: float = 2.0  # the same of all other joints' matrices
     shape: float = 1.0  # mean squared difference
     vertices: float = 10.0
     joints: float = 10.0
@@ -71,14 +72,16 @@ class BodyMesh(MeshTask):
     def weights(self, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
         has_body_B = targets["has_body"]
-        return {"rotations": has_body_B, "shape": has_body_B, **super().weights(targets)}
+        of_body = dict.fromkeys(("orientation", "rotations", "shape"), has_body_B)
+        return {**of_body, **super().weights(targets)}
 
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
         truth = true_points(self.few(targets["shape"].device), targets)
         turned_BJ33 = matrix_from_6d(outputs["rotations_6d"]) - targets["rotations"]
         return {
-            "rotations": turned_BJ33.square().mean(dim=(1, 2, 3)),
+            "orientation": turned_BJ33[:, 0].square().mean(dim=(1, 2)),
+            "rotations": turned_BJ33[:, 1:].square().mean(dim=(1, 2, 3)),
             "shape": (outputs["shape"] - targets["shape"]).square().mean(dim=1),
             **self.shared(outputs, targets, truth),
         }
