@@ -200,6 +200,7 @@ def _write_set(
         crop_px=plan.crop_px,
         groups=plan.groups,
         contents=plan.contents,
+        licences=plan.licences,
         shards=tuple(tar.entry for tar in tars),
         plan=plan.plan_hash,
         num_failed=len(failures),

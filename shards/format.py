@@ -54,6 +54,7 @@ class ShardIndex:
     groups: tuple[Group, ...]  # the datasets, kinds and parts of the samples; at most 256
     shards: tuple[ShardEntry, ...]
     contents: Contents = "pairs"
+    licences: dict[str, int] = field(default_factory=dict)  # of the footage: samples of each
     plan: str = ""  # hash of everything that went in: the picked rows, their images, the settings
     num_failed: int = 0  # picked samples whose images could not be read
     config: dict[str, Any] = field(default_factory=dict)  # caps, sizes and other settings

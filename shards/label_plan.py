@@ -12,6 +12,7 @@ from shards.plan import (
     ShardsConfig,
     groups_of,
     hash_plan,
+    licences_of,
     pick,
     refuse_duplicates,
     refuse_leaks,
@@ -59,6 +60,7 @@ def make_label_plan(
         dropped=[],
         crop_px=_common_size_px(rows),
         groups=groups_of(rows),
+        licences=licences_of(rows),
         plan_hash=hash_plan(rows, dataset, where, config),
     )
 

@@ -8,7 +8,7 @@ settings give the same plan, whatever the order of the rows.
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WHERE = "score > 0"
 ID_COLUMNS: dict[Contents, str] = {"pairs": "pair_id", "labels": "label_id"}
+NOT_STATED = "not stated"  # the licence of footage whose source names none
 ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
 PAIR_COLUMNS = PAIRS.schema.names
 GROUP_COLUMNS = [field.name for field in fields(Group)]
@@ -57,7 +58,7 @@ PICK_PAIRS = """
            CASE WHEN NOT in_bin_cap THEN 'angle_bin_cap'
                 WHEN rank_in_identity > coalesce($identity_cap, rank_in_identity)
                 THEN 'identity_cap' END AS reason,
-           captures.subject,
+           captures.subject, captures.licence,
            a.file AS file_a, a."offset" AS offset_a, a.length AS length_a, a.size_px AS size_px_a,
            b.file AS file_b, b."offset" AS offset_b, b.length AS length_b, b.size_px AS size_px_b
     FROM ranked
@@ -110,6 +111,7 @@ class Plan:
     dropped: list[dict[str, str]]  # id, reason and detail of each pair that a cap dropped
     crop_px: int
     groups: tuple[Group, ...]  # of the samples: each dataset, kind and part, sorted
+    licences: dict[str, int]  # of the footage, as its sources name them: samples of each
     plan_hash: str  # of everything that decides the bytes
 
     @property
@@ -183,8 +185,15 @@ def make_plan(
         dropped=_dropped(rows, config),
         crop_px=_common_size_px(kept),
         groups=groups_of(kept),
+        licences=licences_of(kept),
         plan_hash=hash_plan(kept, dataset, where, config),
     )
+
+
+def licences_of(rows: pa.Table) -> dict[str, int]:
+    """How many samples there are of each licence; `not stated` where the source names none."""
+    counts = Counter(licence or NOT_STATED for licence in rows["licence"].to_pylist())
+    return dict(sorted(counts.items()))
 
 
 def iterate_rows(table: pa.Table) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ says.
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +17,7 @@ from torch import nn
 
 from catalog import storage
 from catalog.config import to_dict
-from shards.format import read_index
+from shards.format import SPLITS, read_index
 from training.checkpoint import (
     KeepConfig,
     Progress,
@@ -253,9 +253,14 @@ def stepping_of(config: LoopConfig) -> StepConfig:
 
 def describe_shards(shards: Sequence[str]) -> list[dict[str, Any]]:
     """What the indexes say of the shard sets, for the checkpoint and the model card."""
-    columns = ("name", "query", "num_samples", "samples_by_kind", "plan")
-    indexes = [(url, asdict(read_index(url))) for url in shards]
-    return [{"url": url, **{name: index[name] for name in columns}} for url, index in indexes]
+    columns = ("name", "query", "num_samples", "samples_by_kind", "licences", "plan")
+    described = []
+    for url in shards:
+        index = read_index(url)
+        splits = {split: sum(s.samples for s in index.of_split(split)) for split in SPLITS}
+        values = {name: getattr(index, name) for name in columns}
+        described.append({"url": url, **values, "splits": splits})
+    return described
 
 
 def show_nothing(share: float, text: str) -> None:

@@ -72,11 +72,16 @@ def _describe(facts: CardFacts) -> str:
         "completing the hidden patches of one image of a person with the help of a second image of "
         "the same person, seen from another camera or at another moment"
     )
-    if not facts.config.get("model", {}).get("second_image", True):
+    title = f"CroCo {version} on pairs of people"
+    has_second = facts.config.get("model", {}).get("second_image", True)
+    if not has_second:
+        title = "MAE on images of people"
         task = "completing the hidden patches of one image of a person"
+    if facts.config.get("model", {}).get("keypoint_head", False):
+        task += ", and finding the person's 2D keypoints, which a detector or the source gave"
     average = " These are the running mean of the weights." if facts.is_average else ""
     return (
-        f"# CroCo {version} on pairs of people, {model.encoder_depth} x {model.encoder_width}\n\n"
+        f"# {title}, {model.encoder_depth} x {model.encoder_width}\n\n"
         f"A vision transformer pre-trained by {task}. "
         f"Encoder: {model.encoder_depth} blocks of width {model.encoder_width} "
         f"with {model.encoder_heads} heads; decoder: {model.decoder_depth} blocks of width "
@@ -133,10 +138,12 @@ def _describe_held_out(rows: Sequence[dict[str, Any]]) -> str:
         [f"{v:.4g}" if isinstance(v := row.get(name, ""), float) else v for name in columns]
         for row in rows
     ]
-    note = (
-        "On held-out pairs, at the end of the run. A second image that helps makes the loss with "
-        "the true one lower than with a wrong one or none."
-    )
+    note = "On held-out pairs, at the end of the run."
+    if any(row.get("metric") == "loss_true_second" for row in rows):
+        note += (
+            " A second image that helps makes the loss with the true one lower than with a wrong "
+            "one or none."
+        )
     return f"{note}\n\n{_table(columns, cells)}"
 
 
