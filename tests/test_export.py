@@ -17,7 +17,7 @@ from training.export import export
 from training.initialize import InitConfig, initialize
 from training.loading.loader import LoaderConfig
 from training.model_card import CardFacts, strip_places, write_card
-from training.models.croco import Croco
+from training.models.croco import Croco, CrocoConfig
 from training.models.published import load_published
 
 HELD_OUT = {"metric": "loss_true_second", "kind": "all", "patches": "foreground", "value": 0.80312}
@@ -174,3 +174,16 @@ def test_the_command_exports(tmp_path, capsys):
     options = build_parser().parse_args(["export", *where, "--layout", "timm"])
     assert options.run(options) == 0
     assert "wrote encoder.safetensors, encoder.json, README.md" in capsys.readouterr().out
+
+
+def test_a_run_of_mae_is_exported_without_the_layout_that_has_no_place_for_it(tmp_path):
+    config = CrocoConfig(
+        image_px=32, patch_px=8, encoder_depth=1, encoder_width=32, encoder_heads=2,
+        decoder_depth=1, decoder_width=32, decoder_heads=2, second_image=False,
+    )  # fmt: skip
+    write_run(tmp_path / "run", Croco(config), step=3)
+    names = export(str(tmp_path / "run"), str(tmp_path / "out"))
+    assert "encoder.safetensors" in names and "croco.pth" not in names
+    assert (tmp_path / "out" / "README.md").read_text().startswith("# MAE on images of people")
+    with pytest.raises(ValueError, match="without a second image"):
+        export(str(tmp_path / "run"), str(tmp_path / "other"), layout="published")
