@@ -101,6 +101,13 @@ def test_a_killed_run_repeats_bit_for_bit(labels, tmp_path, monkeypatch):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+@pytest.mark.parametrize("setting", ["encoder.frozen=true", "task.head_kind=dense"])
+def test_a_run_with_weights_that_are_not_trained_goes_on(labels, tmp_path, setting):
+    run(micro(4, setting), labels, tmp_path / "run")
+    result = run(micro(8, setting), labels, tmp_path / "run")
+    assert result.step == 8
+
+
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(labels):
     config = micro(1)
     task = make_task(config.task_name, config.task)
