@@ -108,6 +108,19 @@ def test_a_run_with_weights_that_are_not_trained_goes_on(labels, tmp_path, setti
     assert result.step == 8
 
 
+@pytest.mark.parametrize("head", ["light", "dense"])
+@pytest.mark.parametrize("timm_name", ["", "vit_wee_patch16_reg1_gap_256"])
+def test_every_trained_weight_has_a_gradient(labels, head, timm_name):
+    sizes = ["encoder.model.image_px=32"] if timm_name else []
+    config = micro(1, f"task.head_kind={head}", f"encoder.timm={timm_name}", *sizes)
+    task = make_task(config.task_name, config.task)
+    model = FinetuneJob(config=config, shards=[labels], task=task).make_model()
+    model(torch.randn(2, 1, 3, 32, 32))["heatmaps"].square().mean().backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    assert len(trained) >= len(list(model.parameters())) - 4
+
+
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(labels):
     config = micro(1)
     task = make_task(config.task_name, config.task)
