@@ -193,6 +193,14 @@ def test_a_vit_of_timm_is_an_encoder(num_images, tmp_path):
         torch.testing.assert_close(features.tokens_BNC, expected[:, 1:], rtol=1e-4, atol=1e-4)
 
 
+def test_the_last_tokens_are_normed_where_a_vit_of_timm_norms_behind_its_pooling():
+    config = EncoderConfig(timm="vit_wee_patch16_reg1_gap_256")
+    encoder = make_encoder(resolve_encoder(config, InitConfig(), image_px=64), num_images=1)
+    tokens = encoder(10 * torch.randn(2, 1, 3, 64, 64)).tokens_BNC
+    torch.testing.assert_close(tokens.mean(dim=2), torch.zeros(2, 16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(tokens.std(dim=2), torch.ones(2, 16), atol=1e-2, rtol=0)
+
+
 def test_a_frozen_encoder_stays_and_a_decayed_one_moves_less_at_its_start(labels, tmp_path):
     config = micro(3, "encoder.frozen=true")
     torch.manual_seed(config.run.seed)
