@@ -140,6 +140,18 @@ def test_a_root_joint_is_found_again_by_both_cameras(task: BodyMesh, labels: lis
     assert torch.allclose(root_position(full, camera_B33, "full"), root_B3, atol=1e-4)
 
 
+def test_a_body_without_a_camera_is_learned_from_but_for_its_place(
+    task: BodyMesh, labels: list[Label]
+) -> None:
+    targets = targets_of(task, [without(labels[0], "pixels_from_cam"), labels[0]])
+    weights = task.weights(targets)
+    assert weights["vertices"].tolist() == weights["joints"].tolist() == [1, 1]
+    assert weights["camera"].tolist() == [0, 1]
+    losses = task.losses(perfect(targets), targets)
+    assert all(value.isfinite().all() for value in losses.values())
+    assert losses["vertices"].max() < 1e-4
+
+
 def test_a_body_of_another_model_is_named_or_passed_over(
     task: BodyMesh, labels: list[Label]
 ) -> None:

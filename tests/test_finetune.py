@@ -101,6 +101,26 @@ def test_a_killed_run_repeats_bit_for_bit(labels, tmp_path, monkeypatch):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+@pytest.mark.parametrize("setting", ["encoder.frozen=true", "task.head_kind=dense"])
+def test_a_run_with_weights_that_are_not_trained_goes_on(labels, tmp_path, setting):
+    run(micro(4, setting), labels, tmp_path / "run")
+    result = run(micro(8, setting), labels, tmp_path / "run")
+    assert result.step == 8
+
+
+@pytest.mark.parametrize("head", ["light", "dense"])
+@pytest.mark.parametrize("timm_name", ["", "vit_wee_patch16_reg1_gap_256"])
+def test_every_trained_weight_has_a_gradient(labels, head, timm_name):
+    sizes = ["encoder.model.image_px=32"] if timm_name else []
+    config = micro(1, f"task.head_kind={head}", f"encoder.timm={timm_name}", *sizes)
+    task = make_task(config.task_name, config.task)
+    model = FinetuneJob(config=config, shards=[labels], task=task).make_model()
+    model(torch.randn(2, 1, 3, 32, 32))["heatmaps"].square().mean().backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    assert len(trained) >= len(list(model.parameters())) - 4
+
+
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(labels):
     config = micro(1)
     task = make_task(config.task_name, config.task)
@@ -171,6 +191,14 @@ def test_a_vit_of_timm_is_an_encoder(num_images, tmp_path):
         own = own + torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         expected = source.eval().forward_features((own - 0.5) / 0.5)
         torch.testing.assert_close(features.tokens_BNC, expected[:, 1:], rtol=1e-4, atol=1e-4)
+
+
+def test_the_last_tokens_are_normed_where_a_vit_of_timm_norms_behind_its_pooling():
+    config = EncoderConfig(timm="vit_wee_patch16_reg1_gap_256")
+    encoder = make_encoder(resolve_encoder(config, InitConfig(), image_px=64), num_images=1)
+    tokens = encoder(10 * torch.randn(2, 1, 3, 64, 64)).tokens_BNC
+    torch.testing.assert_close(tokens.mean(dim=2), torch.zeros(2, 16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(tokens.std(dim=2), torch.ones(2, 16), atol=1e-2, rtol=0)
 
 
 def test_a_frozen_encoder_stays_and_a_decayed_one_moves_less_at_its_start(labels, tmp_path):

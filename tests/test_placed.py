@@ -1,5 +1,7 @@
 """Placed images: pixels, points and cameras move together."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -79,6 +81,17 @@ def test_turning_the_picture_turns_the_body_about_the_optical_axis() -> None:
     straight, turned = (placed(Placement(turn_deg=angle)).body_pose()[0][0] for angle in (0, 30))
     about_z = cv2.Rodrigues(np.array([0, 0, np.radians(30)]))[0]
     np.testing.assert_allclose(turned, about_z @ straight, atol=0.01)  # the camera is off its axis
+
+
+def test_without_a_camera_labels_turn_with_the_picture_alone() -> None:
+    view = placed(Placement(turn_deg=90, zoom=1.2, shift_x=0.1))
+    view.label = replace(view.label, pixels_from_cam=None)
+    given = view.label.joints_cam_m
+    expected = np.column_stack([-given[:, 1], given[:, 0], given[:, 2]])
+    np.testing.assert_allclose(view.joints_cam_m()[:, :3], expected, atol=1e-9)
+    about_z = cv2.Rodrigues(np.array([0, 0, np.pi / 2]))[0]
+    root = cv2.Rodrigues(view.label.body.pose_rad[0])[0]
+    np.testing.assert_allclose(view.body_pose()[0][0], about_z @ root, atol=1e-9)
 
 
 def test_a_mirrored_image_shows_mirrored_joints() -> None:

@@ -140,6 +140,8 @@ def load_training_state(checkpoint: str, state: TrainingState) -> None:
     """Fill the optimizer's moments, the running mean and this process's random states."""
     tensors = _unpack(storage.join(checkpoint, "training.safetensors"))
     for name, parameter in state.model.named_parameters():
+        if f"step/{name}" not in tensors:  # never had a gradient: frozen, or unused by the head
+            continue
         moments = {
             key: divide_like(tensors[f"{key}/{name}"], parameter)
             for key in ("exp_avg", "exp_avg_sq")

@@ -8,7 +8,7 @@ from torch import nn
 
 from training.distributed import Ranks, start_ranks
 from training.finetuning.config import MAY_CHANGE, FinetuneConfig
-from training.finetuning.model import FinetunedModel
+from training.finetuning.model import FinetunedModel, freeze_unreached
 from training.finetuning.objective import TaskObjective
 from training.finetuning.watch import TaskWatcher
 from training.initialize import InitConfig
@@ -58,7 +58,10 @@ class FinetuneJob:
 
     def make_model(self) -> FinetunedModel:
         """See Job."""
-        return FinetunedModel(self.config, self.task)
+        model = FinetunedModel(self.config, self.task)
+        size = self.config.encoder.model.image_px
+        freeze_unreached(model, torch.zeros(1, self.task.num_images, 3, size, size))
+        return model
 
     def initialize(self, model: nn.Module) -> str:
         """See Job."""

@@ -37,6 +37,18 @@ class FinetunedModel(nn.Module):
         return outputs
 
 
+def freeze_unreached(model: FinetunedModel, images_BV3HW: Tensor) -> None:
+    """Take out of training the weights that no output depends on, such as an encoder's last norm
+    before a head that reads its stages: ranks wait for the gradient of every trained one.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    total = torch.stack([output.sum() for output in model(images_BV3HW).values()]).sum()
+    gradients = torch.autograd.grad(total, trained, allow_unused=True)
+    for parameter, gradient in zip(trained, gradients, strict=True):
+        if gradient is None:
+            parameter.requires_grad_(False)
+
+
 def load_finetuned(
     checkpoint: str,
     device: torch.device,

@@ -4,7 +4,8 @@ labels follow.
 Crops are cut anywhere in a camera's image, so the same body looks different to a model that does
 not know where. Therefore every image gets a camera of its own that looks at its centre, with the
 image's x to its right. Turning an image or mirroring it turns or mirrors that camera, so labels in
-space stay true to the pixels.
+space stay true to the pixels. A label's camera that is not known is taken to look at the middle of
+its image: that is what is said of bodies and joints without one.
 
 Shapes: K keypoints, H = W = image_px.
 """
@@ -121,23 +122,31 @@ class Placed:
         of_turned = pixels_from_cam @ turned.T
         return Camera(pixels_from_cam=of_turned / of_turned[2, 2], turned=turned)
 
+    def turned(self) -> Floats:
+        """The axes of the model's camera from those of the label's (mirrored where it is)."""
+        camera = self.camera()
+        if camera is not None:
+            return camera.turned
+        turn = np.radians(self.placement.turn_deg)
+        return cv2.Rodrigues(np.array([0.0, 0.0, turn]))[0]
+
     def joints_cam_m(self) -> Floats | None:
         """The 3D keypoints in the model's camera, (K, 4): x, y, z, confidence; None: unknown."""
-        camera, joints = self.camera(), self.label.joints_cam_m
-        if camera is None or joints is None:
+        joints = self.label.joints_cam_m
+        if joints is None:
             return None
         places = joints[:, :3] @ MIRROR if self.placement.mirrored else joints[:, :3]
-        return np.column_stack([places @ camera.turned.T, joints[:, 3]])
+        return np.column_stack([places @ self.turned().T, joints[:, 3]])
 
     def body_pose(self) -> tuple[Floats, Floats, Floats] | None:
         """The body in the model's camera: rotations (J, 3, 3), shape (S,), translation in metres
-        (3,); None where it or the camera is unknown.
+        (3,), which has no meaning without the label's camera; None where the body is unknown.
 
         A left hand's describes its mirror image, so it goes with a mirrored placement only.
         """
-        camera, body = self.camera(), self.label.body
-        if camera is None or body is None:
+        body, turned = self.label.body, self.turned()
+        if body is None:
             return None
         rotations = np.stack([cv2.Rodrigues(vector)[0] for vector in body.pose_rad])
-        rotations[0] = camera.turned @ rotations[0]
-        return rotations, body.shape, camera.turned @ body.translation_m
+        rotations[0] = turned @ rotations[0]
+        return rotations, body.shape, turned @ body.translation_m

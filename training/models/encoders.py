@@ -210,6 +210,8 @@ class TimmEncoder(nn.Module):
         last_BTC, stages = self.vit.forward_intermediates(
             x_B3HW, indices=self._stages, norm=False, output_fmt="NLC"
         )
+        # Models made to pool tokens have their last norm behind the pooling.
+        last_BTC = self.vit.fc_norm(last_BTC)
         return Features(last_BTC[:, self.vit.num_prefix_tokens :], tuple(stages))
 
 
@@ -223,7 +225,9 @@ def _make_vit(name: str, image_px: int) -> Any:
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm {timm.__version__} has no model {name!r}: see timm.list_models()")
     vit = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_px)
-    if not hasattr(vit, "forward_intermediates") or not hasattr(vit, "num_prefix_tokens"):
+    if not all(
+        hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "fc_norm")
+    ):
         raise ValueError(f"timm's {name} is not a plain vision transformer")
     return vit
 

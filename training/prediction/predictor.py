@@ -2,7 +2,7 @@
 
     predictor = Predictor("data/finetuning/body_mesh-tiny")
     people = predictor(image_HW3, boxes_px)
-    people[0].answer["vertices_cam_m"], people[0].draw(image_HW3)
+    people[0].answer["vertices_m"], people[0].draw(image_HW3)
 
 It knows images and boxes only: who is where, a detector or the caller says.
 

@@ -33,7 +33,7 @@ def shared_weights(targets: Targets, roots: Sequence[int]) -> dict[str, Tensor]:
         "vertices": has_body_B,
         "joints": joints_B,
         "reprojection": seen_B,
-        "camera": has_body_B,
+        "camera": targets["has_place"],
     }
 
 

@@ -27,7 +27,7 @@ def mesh_target(
 ) -> Arrays:
     """A sample's targets, 0 where the label has none:
 
-    rotations (J, 3, 3), shape (S,), root_m (3,), has_body ()
+    rotations (J, 3, 3), shape (S,), root_m (3,), has_body (), has_place (): root_m is known, too
     joints_m (K, 4): in the image's camera, with confidence
     keypoints (K, 3): shares of the image's side, with confidence
     shares_from_cam (3, 3): the image's camera; where unknown one of `assumed_focal` sides
@@ -51,6 +51,7 @@ def mesh_target(
         )
     keypoints[:, :2] /= side
     rotations, shape, root_m, has_body = _body(label_id, image, sizes, other_bodies)
+    has_place = has_body and camera is not None
     if joints_m is None:
         joints_m = np.zeros((sizes.num_keypoints, 4))
     if not (has_body or joints_m[:, 3].any() or keypoints[:, 2].any()):
@@ -58,8 +59,9 @@ def mesh_target(
     values = {
         "rotations": rotations,
         "shape": shape,
-        "root_m": root_m,
+        "root_m": root_m if has_place else np.array([0.0, 0.0, 1.0]),
         "has_body": np.array(has_body),
+        "has_place": np.array(has_place),
         "joints_m": joints_m,
         "keypoints": keypoints,
         "shares_from_cam": shares_from_cam,
