@@ -153,6 +153,16 @@ def test_the_encoder_starts_as_it_was_pre_trained(pretrained, labels, tmp_path):
     torch.testing.assert_close(model.encoder(images).tokens_BNC, croco.encode(images[:, 0]))
 
 
+def test_a_task_starts_from_the_encoder_of_another_task(labels, tmp_path):
+    first = run(micro(2), labels, tmp_path / "first").checkpoint
+    config = start_from(micro(1), first)
+    model = FinetunedModel(config, make_task(config.task_name, config.task))
+    model.encoder.load(config.init)
+    trained = weights_of(tmp_path / "first")
+    for name, weight in model.encoder.state_dict().items():
+        assert torch.equal(weight, trained[f"encoder.{name}"])
+
+
 def test_two_views_reach_the_decoder_and_its_weights_are_taken(pretrained):
     config = resolve_encoder(EncoderConfig(), InitConfig(checkpoint=pretrained))
     encoder = make_encoder(config, num_images=2)

@@ -6,7 +6,7 @@ except for v1's positions, which are resampled to the model's image size. What t
 have keeps its fresh values.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -21,6 +21,7 @@ from training.models.published import ENCODER_PREFIXES, PREFIXES, load_published
 from training.models.tensors import read_tensors
 
 PICKLED = (".pth", ".pt", ".bin")  # endings of published files
+FINETUNED = "encoder.croco."  # before the names of a fine-tuned model's encoder
 ENCODER_FIELDS = ("positions", "encoder_heads")
 ALL_FIELDS = (*ENCODER_FIELDS, "decoder_heads")
 
@@ -56,10 +57,7 @@ def read_sizes(init: InitConfig) -> CrocoConfig:
     source = init.checkpoint
     if source.endswith(PICKLED):
         return load_published(source).config
-    config = read_progress(find_checkpoint(source)).config
-    if "model" not in config:
-        raise ValueError(f"{source} is no pre-training run: its config has no model section")
-    return override_from_table(CrocoConfig(), config["model"])
+    return _sizes_of_run(find_checkpoint(source))
 
 
 def _from_timm(model: Croco, config: InitConfig) -> str:
@@ -101,8 +99,22 @@ def _from_checkpoint(model: Croco, config: InitConfig) -> str:
 
 
 def _read_own(checkpoint: str) -> tuple[CrocoConfig, dict[str, Tensor]]:
-    config = override_from_table(CrocoConfig(), read_progress(checkpoint).config["model"])
-    return config, read_tensors(storage.join(checkpoint, "model.safetensors"))
+    weights = read_tensors(storage.join(checkpoint, "model.safetensors"))
+    ours = {name.removeprefix(FINETUNED): x for name, x in weights.items() if FINETUNED in name}
+    return _sizes_of_run(checkpoint), ours or weights
+
+
+def _sizes_of_run(checkpoint: str) -> CrocoConfig:
+    """The sizes of a pre-trained model, or of the encoder of a fine-tuned one, which is to help no
+    decoder.
+    """
+    config = read_progress(checkpoint).config
+    if "model" in config:
+        return override_from_table(CrocoConfig(), config["model"])
+    encoder = config.get("encoder", {})
+    if encoder.get("timm") or "model" not in encoder:
+        raise ValueError(f"{checkpoint} has no encoder of ours to start from")
+    return replace(override_from_table(CrocoConfig(), encoder["model"]), second_image=False)
 
 
 def _select(model: Croco, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
