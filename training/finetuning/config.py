@@ -1,7 +1,7 @@
 """What a fine-tuning run is: its config, and the ready-made ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from catalog.config import override_from_table
@@ -15,11 +15,8 @@ from training.run_config import MAY_CHANGE as MAY_CHANGE_ALWAYS
 from training.run_config import RunConfig
 from training.tasks.registry import task_config
 
-MAY_CHANGE = (
-    *MAY_CHANGE_ALWAYS,
-    "evaluate.max_samples",
-    *(f"init.{name.name}" for name in fields(InitConfig)),  # a run that goes on has its weights
-)
+# Not where a run started from: another start into the same folder would go on with the old weights.
+MAY_CHANGE = (*MAY_CHANGE_ALWAYS, "evaluate.max_samples")
 RANDOM = "random"
 TIMM = "timm:"
 
