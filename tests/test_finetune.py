@@ -138,6 +138,12 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(labels):
         torch.testing.assert_close(gradients[1][name], whole, rtol=1e-4, atol=1e-6)
 
 
+def test_another_start_does_not_go_on_with_a_run(pretrained, labels, tmp_path):
+    run(start_from(micro(1), pretrained), labels, tmp_path)
+    with pytest.raises(ValueError, match=r"init\.checkpoint"):
+        run(micro(1), labels, tmp_path)
+
+
 def test_the_encoder_starts_as_it_was_pre_trained(pretrained, labels, tmp_path):
     config = start_from(micro(1), pretrained)
     assert config.encoder.model.encoder_depth == 4 and config.encoder.model.image_px == 32

@@ -74,6 +74,17 @@ def test_a_smaller_share_of_the_labels_lies_in_a_larger_one(labels):
     assert seen(0.25, seed=1) != quarter
 
 
+def test_fewer_labels_than_a_batch_fill_it_again_and_again(labels):
+    share = 5 / 48
+    alone = take(make_loader(labels, label_share=share, batch_size=12), 2)
+    assert [len(batch) for batch in alone] == [12, 12] and len(set(ids(alone))) == 5
+    assert not torch.equal(alone[0].images[0], alone[0].images[5])  # the same, placed anew
+    halves = [
+        take(make_loader(labels, label_share=share, rank=r, world_size=2), 1) for r in range(2)
+    ]
+    assert ids(halves[0]) + ids(halves[1]) == alone[0].sample_ids
+
+
 def test_held_out_samples_are_all_read_whatever_the_share_and_never_changed(labels):
     view = replace(VIEW, held_out=True)
     batches = [

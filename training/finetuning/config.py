@@ -1,7 +1,7 @@
 """What a fine-tuning run is: its config, and the ready-made ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from catalog.config import override_from_table
@@ -15,11 +15,8 @@ from training.run_config import MAY_CHANGE as MAY_CHANGE_ALWAYS
 from training.run_config import RunConfig
 from training.tasks.registry import task_config
 
-MAY_CHANGE = (
-    *MAY_CHANGE_ALWAYS,
-    "evaluate.max_samples",
-    *(f"init.{name.name}" for name in fields(InitConfig)),  # a run that goes on has its weights
-)
+# Not where a run started from: another start into the same folder would go on with the old weights.
+MAY_CHANGE = (*MAY_CHANGE_ALWAYS, "evaluate.max_samples")
 RANDOM = "random"
 TIMM = "timm:"
 
@@ -47,11 +44,15 @@ class FinetuneConfig:
 
 
 def tiny(task_name: str) -> FinetuneConfig:
-    """The tiny encoder on 64 px images, for two CPU cores; minutes."""
+    """The tiny encoder on 64 px images, for two CPU cores; minutes.
+
+    In 200 steps of `keypoints` PCK at 0.1 is 0.47 with a layer decay of 0.8 and 0.55 without, for a
+    pre-trained encoder; 0.51 and 0.57 for a fresh one (one seed).
+    """
     return FinetuneConfig(
         task_name=task_name,
         task=task_config(task_name, "tiny"),
-        encoder=EncoderConfig(model=compose("tiny").model, layer_decay=0.8),
+        encoder=EncoderConfig(model=compose("tiny").model),
         loader=LabelLoaderConfig(batch_size=32, num_workers=0),
         optimizer=OptimizerConfig(base_lr=8e-3, warmup_share=0.1, cosine_stretch=1.0),
         run=RunConfig(

@@ -177,7 +177,7 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
         pin_memory: bool = False,
     ) -> None:
         """Read the sets' indexes. Raises ValueError for no set, a damaged one, shares that cannot
-        be had, or fewer samples than one batch.
+        be had, or no sample of the split.
         """
         self._pin_memory = pin_memory
         share = 1.0 if view.held_out else config.label_share
@@ -186,6 +186,7 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
             contents="labels",
             split=split,
             held_out=view.held_out,
+            repeat=not view.held_out,
             seed=view.seed,
             batch_size=config.batch_size,
             rank=rank,

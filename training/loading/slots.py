@@ -7,6 +7,8 @@ process can find it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from catalog import storage
 from catalog.config import to_dict
 from catalog.ids import content_id
@@ -27,6 +29,7 @@ class Reading:
     contents: Contents = "pairs"
     split: str  # `train` or `val`
     held_out: bool = False  # a last batch may be smaller than the others
+    repeat: bool = False  # where there are fewer samples than a batch of all ranks, fill it anew
     seed: int  # of the order
     batch_size: int  # samples on each rank
     rank: int
@@ -92,10 +95,11 @@ class SlotReader:
 
     @property
     def num_batches(self) -> int:
-        """Batches of an epoch, the same on every rank; the last partial one only when held out."""
+        """Batches of an epoch, the same on every rank; a partial one only when held out."""
         per_step = self._reading.batch_size * self._reading.world_size
         full, rest = divmod(self.mixture.num_slots, per_step)
-        return full + bool(rest and self._reading.held_out)
+        one_more = self._reading.held_out or (self._reading.repeat and not full)
+        return full + bool(rest and one_more)
 
     def find(self, epoch: int, number: int) -> tuple[int, list[list[int]]]:
         """The slots of a batch: the first one's place in the epoch, and set, shard and position of
@@ -105,8 +109,11 @@ class SlotReader:
             self._order = (epoch, epoch_order(self.mixture, self._reading.seed, epoch))
         size = self._reading.batch_size
         first = (number * self._reading.world_size + self._reading.rank) * size
-        self._prefetcher.look_ahead(epoch, self._order[1], first)
-        return first, self._order[1][first : first + size].tolist()
+        order = self._order[1]
+        self._prefetcher.look_ahead(epoch, order, first)
+        if self._reading.repeat and first + size > len(order):
+            return first, order[np.arange(first, first + size) % len(order)].tolist()
+        return first, order[first : first + size].tolist()
 
     def name(self, slot: Sequence[int]) -> str:
         """Where a slot's sample lies, for messages."""
