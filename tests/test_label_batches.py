@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from tests.toy_labels import write_toy_labels
+from training.finetuning.config import make_config
+from training.finetuning.evaluate import held_out_batches
 from training.loading.label_augment import LabelAugmentConfig
 from training.loading.label_batches import LabelLoader, LabelLoaderConfig, LabelView
 from training.tasks.registry import make_task, task_config
@@ -144,6 +146,19 @@ def test_two_views_are_both_shown(tmp_path):
     assert batch.images.shape == (6, 2, 48, 48, 3)
     dark = batch.images.float().mean(dim=4).flatten(2).argmin(dim=2) % 48
     np.testing.assert_allclose(dark[:, 0] + dark[:, 1], 47, atol=14)
+
+
+def test_a_held_out_batch_that_is_all_damaged_makes_no_sample_count_twice(tmp_path):
+    url = write_toy_labels(tmp_path / "set", val_size=12)
+    shard = next(Path(url).glob("val-*.tar"))
+    data = shard.read_bytes()
+    shard.write_bytes(data.replace(b"\xff\xd8\xff", b"\x00\x00\x00", 8))
+    config = make_config("keypoints", "tiny")
+    config = replace(config, loader=replace(config.loader, max_bad_share=1.0))
+    task = keypoints()
+    batches = list(held_out_batches([url], task, config, None))
+    assert sorted(ids(batches)) == sorted(set(ids(batches))) and len(ids(batches)) == 4
+    assert sum(map(len, held_out_batches([url], task, config, 3))) <= 3
 
 
 def test_samples_of_one_image_and_of_two_views_may_lie_in_one_set(tmp_path):

@@ -46,10 +46,21 @@ def held_out_batches(
         image_px=config.encoder.model.image_px, augment=config.augment, seed=0, held_out=True
     )
     loader = LabelLoader(shards, task, loading, view, split=split)
-    count = loader.num_batches
-    if max_samples is not None:
-        count = min(count, -(-max_samples // size))
-    return islice(iter(loader), count)
+    return _first(islice(iter(loader), loader.num_batches), max_samples)
+
+
+def _first(batches: Iterator[LabelBatch], max_samples: int | None) -> Iterator[LabelBatch]:
+    """The batches that have any sample, cut off after so many samples."""
+    left = max_samples
+    for batch in batches:
+        if left is not None and left < len(batch):
+            batch = next(batch.chunks(left))
+        if len(batch):
+            yield batch
+        if left is not None:
+            left -= len(batch)
+            if left <= 0:
+                return
 
 
 @torch.no_grad()

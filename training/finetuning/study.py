@@ -30,7 +30,7 @@ from training.loop import show_nothing
 from training.presets import METHODS, compose
 from training.pretrain import pretrain
 
-# People as they are in labelled images: before backgrounds, and not cut as closely as the presets do.
+# People as labelled images show them: before backgrounds, and not cut as closely as by the presets.
 LIKE_LABELLED = ("augment.background=keep", "augment.crop_share=0.9")
 
 Show = Callable[[float, str], None]

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from shards.labels import SIDES, decode_label
+from training.loading.augment import NUM_LOOK
 from training.loading.chance import draw_slots
 from training.loading.label_augment import NUM_DRAWS, LabelAugmentConfig, look, place
 from training.loading.label_batch import META, LabelBatch
@@ -92,6 +93,8 @@ class LabelBatchMaker(Dataset[LabelBatch]):
             batch = self._make(epoch, (number + ahead) % self.num_batches, damaged)
             if batch is not None:
                 return batch
+            if self._view.held_out:  # no sample may count twice
+                return _empty(self._task.num_images, self._view.image_px, damaged)
         raise ValueError(
             f"no usable sample in {MAX_SUBSTITUTES} batches; the last: {list(damaged.values())[-1]}"
         )
@@ -160,6 +163,14 @@ class LabelBatchMaker(Dataset[LabelBatch]):
                           task.target(label, placed).items()}  # fmt: skip
         meta = {name: getattr(label, name) for name in META}
         return {**arrays, "images": np.stack(images), "looks": np.stack(looks)}, meta
+
+
+def _empty(num_images: int, px: int, damaged: dict[tuple[int, ...], str]) -> LabelBatch:
+    images = torch.empty((0, num_images, px, px, 3), dtype=torch.uint8)
+    looks = torch.empty((0, num_images, NUM_LOOK))
+    return LabelBatch(
+        images=images, looks=looks, targets={}, metas=[], places=[], damaged=dict(damaged)
+    )
 
 
 class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
