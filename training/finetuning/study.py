@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import product
 from multiprocessing import get_context
+from threading import Thread
 from typing import Any
 
 import torch
@@ -156,9 +157,21 @@ def start_workers(study: StudyConfig) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         study.workers,
         mp_context=get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(threads,),
+        initializer=_start_worker,
+        initargs=(threads, os.getpid()),
     )
+
+
+def _start_worker(threads: int, parent: int) -> None:
+    """Share the cores, and end with the study: one that is stopped leaves nobody behind."""
+    torch.set_num_threads(threads)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 class Progress:
@@ -213,6 +226,7 @@ def pretrain_encoder(study: StudyConfig, method: str, pairs: Sequence[str], out:
         for name in ("num_steps", "evaluate_every", "pictures_every")
     ]
     length = [*every, "run.minutes=none", "run.epochs=none", "run.keep_last=1"]
+    length += ["run.tensorboard=false"]
     config = override(compose(study.preset, method), [*length, *study.pretrain_set])
     folder = storage.join(out, f"pretrain-{method}-{config_hash(config)[:8]}")
     seconds = storage.join(folder, "seconds.json")
