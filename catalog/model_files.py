@@ -17,15 +17,33 @@ from catalog.safe_pickle import load_pickle
 Array = NDArray[Any]
 KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights", "f")
 MANO_KEYS = ("hands_mean",)
-# File names without their ending, the first that is there; also in a folder of the model's name.
-NAMES = {
-    "smpl": (
-        "SMPL_NEUTRAL",
-        "basicmodel_neutral_lbs_10_207_0_v1.1.0",
-        "basicModel_neutral_lbs_10_207_0_v1.0.0",
-    ),
-    "smplx": ("SMPLX_NEUTRAL", "SMPLX_NEUTRAL_2020"),
-    "mano": ("MANO_RIGHT",),
+GENDERS = ("neutral", "male", "female")
+# File names without their ending, by gender: the first that is there; also in a folder of the
+# model's name.
+NAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "smpl": {
+        "neutral": (
+            "SMPL_NEUTRAL",
+            "basicmodel_neutral_lbs_10_207_0_v1.1.0",
+            "basicModel_neutral_lbs_10_207_0_v1.0.0",
+        ),
+        "male": (
+            "SMPL_MALE",
+            "basicmodel_m_lbs_10_207_0_v1.1.0",
+            "basicmodel_m_lbs_10_207_0_v1.0.0",
+        ),
+        "female": (
+            "SMPL_FEMALE",
+            "basicmodel_f_lbs_10_207_0_v1.1.0",
+            "basicModel_f_lbs_10_207_0_v1.0.0",
+        ),
+    },
+    "smplx": {
+        "neutral": ("SMPLX_NEUTRAL", "SMPLX_NEUTRAL_2020"),
+        "male": ("SMPLX_MALE", "SMPLX_MALE_2020"),
+        "female": ("SMPLX_FEMALE", "SMPLX_FEMALE_2020"),
+    },
+    "mano": {"neutral": ("MANO_RIGHT",)},
 }
 SITES = {
     "smpl": "https://smpl.is.tue.mpg.de",
@@ -34,13 +52,13 @@ SITES = {
 }
 
 
-def read_model_file(name: str, folder: str) -> dict[str, Array]:
+def read_model_file(name: str, folder: str, gender: str = "neutral") -> dict[str, Array]:
     """The arrays of a model, as they are named in its file.
 
     Raises ValueError, in one sentence, when the folder is not given, the file is not there, lacks
     an array, or holds what is neither an array nor plain data.
     """
-    path = _find(name, folder)
+    path = find_model_file(name, folder, gender)
     keys = KEYS + (MANO_KEYS if name == "mano" else ())
     try:
         if path.suffix == ".npz":
@@ -60,16 +78,28 @@ def read_model_file(name: str, folder: str) -> dict[str, Array]:
     return data
 
 
-def _find(name: str, folder: str) -> Path:
-    names = [f"{stem}{ending}" for stem in NAMES[name] for ending in (".npz", ".pkl")]
+def find_model_file(name: str, folder: str, gender: str) -> Path:
+    """Where a model's file is.
+
+    Raises ValueError, in one sentence, when the model has no such gender, the folder is not given,
+    or the file is not there.
+    """
+    stems = NAMES[name]
+    if gender not in stems:
+        raise ValueError(
+            f"{name.upper()} has no model of the gender {gender!r}; there are: {', '.join(stems)}"
+        )
+    names = [f"{stem}{ending}" for stem in stems[gender] for ending in (".npz", ".pkl")]
     for place in (Path(folder), Path(folder) / name) if folder else ():
         for file in names:
             if (place / file).is_file():
                 return place / file
     looked = f"none of {', '.join(names)} is in {folder}" if folder else "no folder is given"
+    wanted = name.upper() if len(stems) == 1 else f"{name.upper()}'s {gender} model"
     raise ValueError(
-        f"the files of {name.upper()} are needed and {looked}: they are licensed, so register at "
-        f"{SITES[name]}, download them and set bodies.folder to where they are"
+        f"the files of {wanted} are needed and {looked}: they are licensed, so register at "
+        f"{SITES[name]}, download them and set task.folder (mining: the option bodies) to where "
+        "they are"
     )
 
 

@@ -15,7 +15,6 @@ from training.heads.query_decoder import QueryDecoderConfig
 from training.heads.vertex_head import VertexHeadConfig
 from training.tasks.body_mesh_free import BodyMeshFree, BodyMeshFreeConfig, config_for
 from training.tasks.mesh_camera import seen_at
-from training.tasks.mesh_points import true_points
 from training.tasks.task import Outputs, Targets
 
 CPU = torch.device("cpu")
@@ -36,7 +35,7 @@ def labels(task: BodyMeshFree) -> list[Label]:
 
 
 def perfect(task: BodyMeshFree, targets: Targets) -> Outputs:
-    fine_BV3 = true_points(task.few(CPU), targets).vertices_BV3
+    fine_BV3 = task.truth(targets, whole=False).vertices_BV3
     return {
         "coarse": fine_BV3[:, task.levels.coarse_C],
         "fine": fine_BV3,

@@ -1,4 +1,4 @@
-"""SMPL, SMPL-X and MANO from files in the form they are released in, with random numbers."""
+"""SMPL, SMPL-X and MANO from files in the form they are released in, of every gender."""
 
 import pickle
 import sys
@@ -11,52 +11,12 @@ import torch
 from scipy.sparse import csc_matrix
 
 from catalog.model_files import read_model_file
-from training.bodies.registry import make_body
+from tests.smplx_files import MESH, arrays, save
+from training.bodies.registry import absent_genders, make_body
 from training.bodies.rotations import axis_angle_to_matrix
 from training.bodies.smplx_bodies import JOINT_NAMES, SmplxBody
 
 Array = np.ndarray
-MESH = {"smpl": (6890, 24), "smplx": (10475, 55), "mano": (778, 16)}
-PARENTS = {
-    "smpl": [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21],
-    "mano": [0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14],
-}
-PARENTS["smplx"] = [
-    *PARENTS["smpl"][:22], 15, 15, 15,
-    *(20 if link == 0 else 24 + 3 * finger + link for finger in range(5) for link in range(3)),
-    *(21 if link == 0 else 39 + 3 * finger + link for finger in range(5) for link in range(3)),
-]  # fmt: skip
-
-
-def arrays(name: str) -> dict[str, Array]:
-    rng = np.random.default_rng(0)
-    num_vertices, num_joints = MESH[name]
-    parents = np.array(PARENTS[name], np.uint32)
-    parents[0] = 2**32 - 1
-    weights = rng.random((num_vertices, num_joints)) ** 8
-    regressor = rng.random((num_joints, num_vertices)) ** 40
-    data = {
-        "v_template": rng.normal(size=(num_vertices, 3)) * 0.3,
-        "shapedirs": rng.normal(size=(num_vertices, 3, 12)) * 0.01,
-        "posedirs": rng.normal(size=(num_vertices, 3, 9 * (num_joints - 1))) * 0.001,
-        "J_regressor": regressor / regressor.sum(axis=1, keepdims=True),
-        "kintree_table": np.stack([parents, np.arange(num_joints, dtype=np.uint32)]),
-        "weights": weights / weights.sum(axis=1, keepdims=True),
-        "f": rng.integers(num_vertices, size=(100, 3), dtype=np.uint32),
-    }
-    if name == "mano":
-        data["hands_mean"] = rng.normal(size=45) * 0.2
-    return data
-
-
-def save(name: str, folder: Path) -> str:
-    file = {"smpl": "SMPL_NEUTRAL", "smplx": "SMPLX_NEUTRAL", "mano": "MANO_RIGHT"}[name]
-    np.savez(
-        folder / f"{file}.npz",
-        **arrays(name),
-        joint2num=np.array({"Pelvis": 0}, object),  # SMPL-X's file has it; it is not read
-    )
-    return str(folder)
 
 
 def plain_skinning(data: dict[str, Array], turns: Array, betas: Array) -> tuple[Array, Array]:
@@ -109,6 +69,35 @@ def test_keypoints_are_the_packages_joints_and_vertices(name: str, tmp_path: Pat
     at = dict(zip(model.keypoint_names, output.keypoints_BK3[0], strict=True))
     vertex = {"smpl": ("left_ear", 583), "smplx": ("right_eye", 9929), "mano": ("little4", 671)}
     assert torch.allclose(at[vertex[name][0]], every[vertex[name][1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["smpl", "smplx"])
+def test_few_vertices_of_all_genders_are_the_same_of_different_surfaces(
+    name: str, tmp_path: Path
+) -> None:
+    few = make_body(name, save(name, tmp_path), num_vertices=20)
+    male = make_body(name, save(name, tmp_path, "male"), num_vertices=20, gender="male")
+    whole = make_body(name, str(tmp_path), gender="male")
+    assert male.vertex_ids_V.tolist() == few.vertex_ids_V.tolist()
+    pose = few.mean_rotations_J33[None], few.mean_shape_S[None]
+    found = male(*pose).vertices_BV3
+    assert torch.equal(found, whole(*pose).vertices_BV3[:, few.vertex_ids_V])
+    assert (found - few(*pose).vertices_BV3).abs().max() > 0.1
+    assert torch.equal(male.upsample(found), few.upsample(found))
+
+
+def test_a_gender_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for name in ("smpl", "mano"):
+        save(name, tmp_path)
+    with pytest.raises(ValueError, match=r"SMPL's female model are needed .* SMPL_FEMALE\.npz"):
+        make_body("smpl", str(tmp_path), gender="female")
+    with pytest.raises(ValueError, match="MANO has no model of the gender 'male'"):
+        make_body("mano", str(tmp_path), gender="male")
+    with pytest.raises(ValueError, match="anny has no model of the gender 'male'"):
+        make_body("anny", gender="male")
+    assert absent_genders("smpl", str(tmp_path)).keys() == {"male", "female"}
+    save("smpl", tmp_path, "male")
+    assert absent_genders("smpl", str(tmp_path)).keys() == {"female"}
 
 
 @pytest.mark.parametrize("name", MESH)
@@ -167,7 +156,7 @@ def test_files_that_name_code_are_refused(tmp_path: Path) -> None:
 def test_absent_files_say_where_they_are_obtained(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no folder is given.*register at https://.*mpg.de"):
         make_body(name)
-    with pytest.raises(ValueError, match=r"none of .* is in .*bodies.folder"):
+    with pytest.raises(ValueError, match=r"none of .* is in .*task.folder"):
         make_body(name, str(tmp_path))
 
 

@@ -104,6 +104,13 @@ class BodyModel(nn.Module):
         self.keep("upsampling_share_MN", torch.from_numpy(share_MN))
         self.keep_vertices(torch.from_numpy(chosen_V))
 
+    def cut_as(self, other: "BodyModel") -> None:
+        """Give the vertices that another model of the same mesh gives."""
+        if other.upsampling_MN is not None:
+            self.keep("upsampling_MN", other.upsampling_MN)
+            self.keep("upsampling_share_MN", other.upsampling_share_MN)
+        self.keep_vertices(other.vertex_ids_V)
+
     def keep_vertices(self, vertex_ids_V: Tensor) -> None:
         """Give these vertices of the mesh alone."""
         self.keep("vertex_ids_V", vertex_ids_V)

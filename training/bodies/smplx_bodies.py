@@ -2,7 +2,8 @@
 
 The skinning is that of the `smplx` package. Rotations are whole ones: a pose that is said relative
 to MANO's mean hand has the mean added before it comes here. Shape values are the first ten betas;
-SMPL-X's face keeps its neutral expression. Faces and vertex numbers are the files' own.
+SMPL-X's face keeps its neutral expression. Faces and vertex numbers are the files' own, and the
+same for all genders of a model.
 
 Shapes: as in `model`; C coordinates.
 """
@@ -52,7 +53,7 @@ class SmplxBody(BodyModel):
     skinning_MJ: Tensor
     keypoint_ids_K: Tensor  # of joints, and after those of vertices
 
-    def __init__(self, name: str, folder: str) -> None:
+    def __init__(self, name: str, folder: str, gender: str = "neutral") -> None:
         """Read a model's file from `folder`, or the folder of its name in there.
 
         Raises ValueError when the package or the file is absent.
@@ -64,7 +65,7 @@ class SmplxBody(BodyModel):
             raise ValueError(
                 f"{name.upper()} needs the package smplx; install it with: pip install smplx"
             ) from None
-        data = read_model_file(name, folder)
+        data = read_model_file(name, folder, gender)
         self.name, self.joint_names = name, JOINT_NAMES[name]
         self._check(data)
         template_M3 = _floats(data["v_template"])

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from catalog.model_files import GENDERS
 from training.bodies.rotations import matrix_from_6d, matrix_to_axis_angle
 from training.heads.body_head import BodyHead, BodyHeadConfig
 from training.tasks.mesh_camera import mean_camera, root_position
 from training.tasks.mesh_config import MeshConfig, Size
-from training.tasks.mesh_points import MeshPoints, true_points
+from training.tasks.mesh_points import MeshPoints
 from training.tasks.mesh_sizes import DECODERS, VERTICES
 from training.tasks.mesh_task import MeshTask
 from training.tasks.task import EncoderSize, Outputs, Targets
@@ -72,12 +73,18 @@ class BodyMesh(MeshTask):
     def weights(self, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
         has_body_B = targets["has_body"]
-        of_body = dict.fromkeys(("orientation", "rotations", "shape"), has_body_B)
-        return {**of_body, **super().weights(targets)}
+        neutral_B = (targets["gender"] == GENDERS.index("neutral")).float()
+        return {
+            "orientation": has_body_B,
+            "rotations": has_body_B,
+            # The same shape values make another surface of another gender's model.
+            "shape": has_body_B * neutral_B,
+            **super().weights(targets),
+        }
 
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
-        truth = true_points(self.few(targets["shape"].device), targets)
+        truth = self.truth(targets, whole=False)
         turned_BJ33 = matrix_from_6d(outputs["rotations_6d"]) - targets["rotations"]
         return {
             "orientation": turned_BJ33[:, 0].square().mean(dim=(1, 2)),

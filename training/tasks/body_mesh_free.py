@@ -13,7 +13,7 @@ from training.bodies.levels import Levels, make_levels
 from training.heads.vertex_head import VertexHead, VertexHeadConfig
 from training.tasks.mesh_camera import mean_camera, root_position
 from training.tasks.mesh_config import MeshConfig, Size
-from training.tasks.mesh_points import MeshPoints, true_points
+from training.tasks.mesh_points import MeshPoints
 from training.tasks.mesh_sizes import DECODERS, VERTICES
 from training.tasks.mesh_task import MeshTask
 from training.tasks.task import EncoderSize, Outputs, Targets
@@ -78,7 +78,7 @@ class BodyMeshFree(MeshTask):
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
         coarse_C = self.levels.coarse_C.to(targets["shape"].device)
-        truth = true_points(self.few(targets["shape"].device), targets)
+        truth = self.truth(targets, whole=False)
         off_BC3 = outputs["coarse"] - truth.vertices_BV3[:, coarse_C]
         return {
             "coarse": off_BC3.abs().mean(dim=(1, 2)),

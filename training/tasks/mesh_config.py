@@ -18,7 +18,7 @@ class MeshConfig:
     camera: CameraKind = "weak"  # what the head says of place and size, see `mesh_camera.py`
     mean_scale: float = 0.45  # sides of the image that a metre has, where training starts
     assumed_focal: float = 4.0  # in sides of the image, of images whose camera is unknown
-    other_bodies: bool = False  # use only the keypoints of bodies of another model or gender
+    other_bodies: bool = False  # use only the keypoints of bodies of a model that is not there
 
     def __post_init__(self) -> None:
         for name in ("num_vertices", "mean_scale", "assumed_focal"):

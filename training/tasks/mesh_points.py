@@ -3,12 +3,13 @@
 Shapes: B samples, V vertices, K keypoints.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from catalog.model_files import GENDERS
 from training.bodies.model import BodyModel
 from training.tasks.mesh_camera import project
 from training.tasks.task import Targets
@@ -29,9 +30,22 @@ def root_keypoints(body: BodyModel) -> list[int]:
     return [k for k, name in enumerate(body.keypoint_names) if name in ROOTS]
 
 
-def true_points(body: BodyModel, targets: Targets) -> MeshPoints:
-    """The labels' meshes; of no meaning where `has_body` is 0."""
+def true_points(
+    body: BodyModel, of_gender: Callable[[str], BodyModel], targets: Targets
+) -> MeshPoints:
+    """The labels' meshes; of no meaning where `has_body` is 0.
+
+    `body` is neutral and tells which vertices are given. A label of another gender is posed by the
+    model `of_gender`, which has all vertices and is asked for only where there is such a label.
+    """
     vertices_BV3, keypoints_BK3 = body(targets["rotations"], targets["shape"])
+    for number in targets["gender"].unique().tolist():
+        if number != GENDERS.index("neutral"):
+            rows_N = (targets["gender"] == number).nonzero()[:, 0]
+            model = of_gender(GENDERS[number])
+            posed = model(targets["rotations"][rows_N], targets["shape"][rows_N])
+            vertices_BV3[rows_N] = posed.vertices_BV3[:, body.vertex_ids_V]
+            keypoints_BK3[rows_N] = posed.keypoints_BK3
     return MeshPoints(vertices_BV3, keypoints_BK3, targets["root_m"])
 
 

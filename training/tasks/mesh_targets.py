@@ -7,17 +7,24 @@ Shapes: J joints of the body model, S shape values, K keypoints.
 import numpy as np
 import numpy.typing as npt
 
+from catalog.model_files import GENDERS
+from shards.labels import Body
 from training.bodies.model import BodyModel
+from training.bodies.registry import absent_genders
 from training.loading.placed import Placed
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+Floats = npt.NDArray[np.floating]
 
 
 class MeshSizes:
-    """The sizes of a body model's arrays; unlike the model itself, loader processes can have it."""
+    """The sizes of a body model's arrays, and which genders of it are there; unlike the model
+    itself, loader processes can have it.
+    """
 
-    def __init__(self, body: BodyModel) -> None:
+    def __init__(self, body: BodyModel, folder: str) -> None:
         self.body_name = body.name
+        self.absent_genders = absent_genders(body.name, folder)
         self.num_joints, self.num_shape = body.num_joints, body.num_shape
         self.num_keypoints = body.num_keypoints
 
@@ -28,12 +35,14 @@ def mesh_target(
     """A sample's targets, 0 where the label has none:
 
     rotations (J, 3, 3), shape (S,), root_m (3,), has_body (), has_place (): root_m is known, too
+    gender (), int64: whose model the shape is of, its place in `GENDERS`; 0, neutral, where no body
     joints_m (K, 4): in the image's camera, with confidence
     keypoints (K, 3): shares of the image's side, with confidence
     shares_from_cam (3, 3): the image's camera; where unknown one of `assumed_focal` sides
 
-    Raises ValueError for a body of another model or gender unless `other_bodies` are passed over,
-    for another number of keypoints, and when there is neither body nor joint nor keypoint.
+    Raises ValueError for a body of another model, or of a gender whose model is not there, unless
+    `other_bodies` are passed over, for another number of keypoints, and when there is neither body
+    nor joint nor keypoint.
     """
     side = image.image_px
     camera = image.camera()
@@ -50,7 +59,7 @@ def mesh_target(
             f"{sizes.num_keypoints}: choose samples of another part or set task.body"
         )
     keypoints[:, :2] /= side
-    rotations, shape, root_m, has_body = _body(label_id, image, sizes, other_bodies)
+    rotations, shape, root_m, gender, has_body = _body(label_id, image, sizes, other_bodies)
     has_place = has_body and camera is not None
     if joints_m is None:
         joints_m = np.zeros((sizes.num_keypoints, 4))
@@ -66,24 +75,24 @@ def mesh_target(
         "keypoints": keypoints,
         "shares_from_cam": shares_from_cam,
     }
-    return {name: value.astype(np.float32) for name, value in values.items()}
+    floats = {name: value.astype(np.float32) for name, value in values.items()}
+    return {**floats, "gender": np.array(GENDERS.index(gender), np.int64)}
 
 
 def _body(
     label_id: str, image: Placed, sizes: MeshSizes, other_bodies: bool
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], npt.NDArray[np.floating], bool]:
+) -> tuple[Floats, Floats, Floats, str, bool]:
     identity = np.tile(np.eye(3), (sizes.num_joints, 1, 1))
-    nothing = identity, np.zeros(sizes.num_shape), np.array([0.0, 0.0, 1.0]), False
+    nothing = identity, np.zeros(sizes.num_shape), np.array([0.0, 0.0, 1.0]), "neutral", False
     body, pose = image.label.body, image.body_pose()
     if body is None or pose is None:
         return nothing
-    # Parameters of a gendered model mean another surface in the neutral one.
-    if body.model != sizes.body_name or body.gender != "neutral":
+    absent = _absent(body, sizes)
+    if absent is not None:
         if other_bodies:
             return nothing
         raise ValueError(
-            f"sample {label_id} has a body of {body.model}, {body.gender}, and this task makes "
-            f"{sizes.body_name}, neutral: set task.body where that helps, or "
+            f"sample {label_id} has a body of {body.model}, {body.gender}, and {absent}, or set "
             "task.other_bodies=true to learn from its keypoints alone"
         )
     rotations, shape, root_m = pose
@@ -92,4 +101,13 @@ def _body(
             f"sample {label_id} has {len(rotations)} rotations and {len(shape)} shape values, but "
             f"{sizes.body_name} has {sizes.num_joints} and {sizes.num_shape}: label it anew"
         )
-    return rotations, shape, root_m, True
+    return rotations, shape, root_m, body.gender, True
+
+
+def _absent(body: Body, sizes: MeshSizes) -> str | None:
+    """Why a label's body cannot be made; None where it can."""
+    if body.model != sizes.body_name:
+        return f"this task makes {sizes.body_name}: set task.body where that helps"
+    if body.gender not in GENDERS:
+        return f"the genders are {', '.join(GENDERS)}: label it anew"
+    return sizes.absent_genders.get(body.gender)

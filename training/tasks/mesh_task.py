@@ -8,6 +8,7 @@ Shapes: B samples, V vertices, K keypoints.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ class MeshTask:
         """
         self.config = config
         self._few = make_body(config.body, config.folder, config.num_vertices)
-        self._whole: BodyModel | None = None
-        self.sizes = MeshSizes(self._few)
+        self._whole: dict[str, BodyModel] = {}  # by gender
+        self.sizes = MeshSizes(self._few, config.folder)
         self.roots = root_keypoints(self._few)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,12 +61,21 @@ class MeshTask:
         self._few = self._few.to(device)
         return self._few
 
-    def whole(self, device: torch.device) -> BodyModel:
-        """The body model with all its vertices; made when it is first needed."""
-        if self._whole is None:
-            self._whole = make_body(self.config.body, self.config.folder)
-        self._whole = self._whole.to(device)
-        return self._whole
+    def whole(self, device: torch.device, gender: str = "neutral") -> BodyModel:
+        """The body model with all its vertices; made when it is first needed. What a head predicts
+        is the neutral one; labels may be of others.
+        """
+        if gender not in self._whole:
+            made = make_body(self.config.body, self.config.folder, gender=gender)
+            self._whole[gender] = made
+        return self._whole[gender].to(device)
+
+    @torch.no_grad()
+    def truth(self, targets: Targets, whole: bool) -> MeshPoints:
+        """The labels' meshes, with the vertices of the losses or with all."""
+        device = targets["rotations"].device
+        body = self.whole(device) if whole else self.few(device)
+        return true_points(body, partial(self.whole, device), targets)
 
     def make_head(self, encoder: EncoderSize) -> nn.Module:
         """See Task."""
@@ -101,7 +111,7 @@ class MeshTask:
     @torch.no_grad()
     def metrics(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See `mesh_metrics`."""
-        truth = true_points(self.whole(targets["rotations"].device), targets)
+        truth = self.truth(targets, whole=True)
         points = self.points(outputs, targets["shares_from_cam"], whole=True)
         return self.figures(points, truth, targets)
 
@@ -126,7 +136,7 @@ class MeshTask:
         faces_F3 = body.faces_F3.numpy()
         shown = [(self.points(outputs, camera_133, whole=True), PREDICTED)]
         if targets["has_body"][0] > 0:
-            shown.append((true_points(body, targets), TRUE))
+            shown.append((self.truth(targets, whole=True), TRUE))
         tiles = [image_HW3]
         for points, colour in shown:
             vertices_V3 = (points.vertices_BV3 + points.root_B3[:, None])[0].numpy()
