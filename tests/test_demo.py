@@ -9,7 +9,7 @@ import pytest
 from catalog import check, query
 from shards.verify import verify
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # also on busy cores
 
 
 def run(package: str, *arguments: str) -> None:
