@@ -5,7 +5,6 @@ with rotations and points that are mirrored in x; its shape values stay. The sam
 prediction for the flipped image back into one of the left hand.
 """
 
-import torch
 from torch import Tensor
 
 
@@ -14,12 +13,6 @@ def mirror_points(points: Tensor) -> Tensor:
     return points * points.new_tensor([-1.0, 1.0, 1.0])
 
 
-def mirror_rotations(rotations: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of the mirrored body: M R M, where M turns x around."""
-    signs = rotations.new_tensor([-1.0, 1.0, 1.0])
-    return rotations * torch.outer(signs, signs)
-
-
 def mirror_axis_angles(axis_angles: Tensor) -> Tensor:
-    """The same for axis-angles (..., 3)."""
+    """Axis-angles (..., 3), in radians, of the mirrored body: M R M, where M turns x around."""
     return axis_angles * axis_angles.new_tensor([1.0, -1.0, -1.0])
