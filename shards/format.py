@@ -8,6 +8,7 @@ needs this module, `groups.py` and `labels.py` alone.
 """
 
 import base64
+import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -159,7 +160,7 @@ def decode_foreground(text: str) -> npt.NDArray[np.uint8]:
 
     Raises ValueError when the text is not that.
     """
-    cells = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    cells = np.frombuffer(binascii.a2b_base64(text, strict_mode=True), np.uint8)
     return cells.reshape(FOREGROUND_GRID, FOREGROUND_GRID)
 
 

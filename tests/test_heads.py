@@ -58,6 +58,16 @@ def test_tokens_move_what_is_at_their_place(kind):
 
 
 @pytest.mark.parametrize("kind", [DenseHead, LightHead])
+def test_a_map_tells_places_apart_where_tokens_do_not(kind):
+    encoder = EncoderSize(width=64, grid=16, image_px=64)
+    head = kind(DenseHeadConfig(width=32), encoder, 3)
+    same = torch.ones(1, 256, 64)
+    maps = head(Features(same, (same,) * 4))
+    middle = maps[0, :, 6:10, 6:10]  # far from the border, which convolutions feel
+    assert float((middle[:, 1:, 1:] - middle[:, :-1, :-1]).detach().abs().amin(dim=0).min()) > 1e-4
+
+
+@pytest.mark.parametrize("kind", [DenseHead, LightHead])
 def test_a_sample_does_not_change_its_neighbour(kind):
     encoder = EncoderSize(width=64, grid=8, image_px=64)
     head, both = kind(DenseHeadConfig(width=32), encoder, 3), features_of(encoder)

@@ -16,6 +16,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.models.positions import sincos_embedding
 from training.tasks.task import EncoderSize, Features
 
 Size = Literal["tiny", "small", "base"]
@@ -81,14 +82,35 @@ class DenseHead(nn.Module):
         return maps_BKHW
 
 
+class Placed(nn.Module):
+    """Tokens (B, N, C) as a map (B, D, H, W) of the grid, each told where it lies.
+
+    Convolutions know no place, and tokens of an encoder with rotary positions need not tell it.
+    Without it, heatmaps of a frozen encoder do not even find where keypoints are on average.
+    """
+
+    position_ND: Tensor
+
+    def __init__(self, encoder: EncoderSize, width: int) -> None:
+        super().__init__()
+        self.grid = encoder.grid
+        self.project = nn.Linear(encoder.width, width)
+        position_ND = sincos_embedding(width, encoder.grid)
+        self.register_buffer("position_ND", position_ND, persistent=False)
+
+    def forward(self, tokens_BNC: Tensor) -> Tensor:
+        """Add the places, and lay the tokens out."""
+        x_BND = self.project(tokens_BNC) + self.position_ND
+        return x_BND.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+
+
 class _Reassemble(nn.Module):
     """One stage's tokens as a map, `gain` times as fine as the grid."""
 
     def __init__(self, encoder: EncoderSize, width: int, gain: float) -> None:
         super().__init__()
-        self.grid = encoder.grid
         self.norm = nn.LayerNorm(encoder.width)
-        self.project = nn.Linear(encoder.width, width)
+        self.enter = Placed(encoder, width)
         self.resample: nn.Module = nn.Identity()
         if gain > 1:
             self.resample = nn.ConvTranspose2d(width, width, int(gain), stride=int(gain))
@@ -97,8 +119,7 @@ class _Reassemble(nn.Module):
         self.smooth = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, tokens_BNC: Tensor) -> Tensor:
-        x_BND = self.project(self.norm(tokens_BNC))
-        x_BDHW = x_BND.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        x_BDHW = self.enter(self.norm(tokens_BNC))
         smooth_BDHW: Tensor = self.smooth(self.resample(x_BDHW))
         return smooth_BDHW
 

@@ -11,7 +11,7 @@ side, K maps.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.heads.dense import GROUP, DenseHeadConfig
+from training.heads.dense import GROUP, DenseHeadConfig, Placed
 from training.tasks.task import EncoderSize, Features
 
 
@@ -20,8 +20,8 @@ class LightHead(nn.Module):
 
     def __init__(self, config: DenseHeadConfig, encoder: EncoderSize, num_maps: int) -> None:
         super().__init__()
-        self.output_px, self.grid = config.output_px(encoder.image_px), encoder.grid
-        self.project = nn.Linear(encoder.width, config.width)
+        self.output_px = config.output_px(encoder.image_px)
+        self.enter = Placed(encoder, config.width)
         doublings = max(1, (self.output_px // encoder.grid).bit_length() - 1)
         layers: list[nn.Module] = []
         for _ in range(doublings):
@@ -36,9 +36,7 @@ class LightHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Double the grid until it is the output's size or the one before."""
-        x_BND = self.project(features.tokens_BNC)
-        x_BDHW = self.grow(x_BND.transpose(1, 2).unflatten(2, (self.grid, self.grid)))
-        maps_BKHW: Tensor = self.maps(x_BDHW)
+        maps_BKHW: Tensor = self.maps(self.grow(self.enter(features.tokens_BNC)))
         size = self.output_px
         if maps_BKHW.shape[3] == size:
             return maps_BKHW

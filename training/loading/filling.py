@@ -77,9 +77,9 @@ class Filler:
         row = len(self._chosen)
         for place, side in enumerate("ab"):
             source = 1 - place if swapped else place
-            look = Look(*self._looks[place][number].tolist())
             pixels = self._arrays[f"images_{side}"][row]
             if len(pixels) == self._view.image_px:
+                look = Look(*self._looks[place][number].tolist())
                 image = decode_jpeg(pair.jpegs[source], scaled_px)
                 pixels[...] = cut_window(image, look, self._view.image_px)
             else:  # whole images: their windows are cut on the training device
