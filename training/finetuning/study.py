@@ -59,8 +59,7 @@ def cpu_study() -> StudyConfig:
     """Tiny models on two cores: keypoints from frozen encoders, sized for 30 minutes.
 
     Heads alone are trained: in so short a time a tiny encoder that is trained as well learns as
-    much from random weights (docs/fine-tuning.md). Meshes take longer, and share the encoders:
-    `--set tasks=body_mesh --set finetune_steps=400 --set label_shares=0.1`.
+    much from random weights (docs/fine-tuning.md). Meshes take longer than all of this.
     """
     return StudyConfig(
         preset="tiny",

@@ -82,7 +82,7 @@ class DenseHead(nn.Module):
         return maps_BKHW
 
 
-class Placed(nn.Module):
+class TokenMap(nn.Module):
     """Tokens (B, N, C) as a map (B, D, H, W) of the grid, each told where it lies.
 
     Convolutions know no place, and tokens of an encoder with rotary positions need not tell it.
@@ -110,7 +110,7 @@ class _Reassemble(nn.Module):
     def __init__(self, encoder: EncoderSize, width: int, gain: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(encoder.width)
-        self.enter = Placed(encoder, width)
+        self.enter = TokenMap(encoder, width)
         self.resample: nn.Module = nn.Identity()
         if gain > 1:
             self.resample = nn.ConvTranspose2d(width, width, int(gain), stride=int(gain))

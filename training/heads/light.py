@@ -11,7 +11,7 @@ side, K maps.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.heads.dense import GROUP, DenseHeadConfig, Placed
+from training.heads.dense import GROUP, DenseHeadConfig, TokenMap
 from training.tasks.task import EncoderSize, Features
 
 
@@ -21,7 +21,7 @@ class LightHead(nn.Module):
     def __init__(self, config: DenseHeadConfig, encoder: EncoderSize, num_maps: int) -> None:
         super().__init__()
         self.output_px = config.output_px(encoder.image_px)
-        self.enter = Placed(encoder, config.width)
+        self.enter = TokenMap(encoder, config.width)
         doublings = max(1, (self.output_px // encoder.grid).bit_length() - 1)
         layers: list[nn.Module] = []
         for _ in range(doublings):
