@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.heads.dense import DenseHead, DenseHeadConfig
+from training.heads.dense import DenseHead, DenseHeadConfig, TokenMap
 from training.heads.heatmaps import draw_targets, find_peaks, heatmap_losses
 from training.heads.light import LightHead
 from training.heads.pooled import PooledHead
@@ -58,13 +58,18 @@ def test_tokens_move_what_is_at_their_place(kind):
 
 
 @pytest.mark.parametrize("kind", [DenseHead, LightHead])
-def test_a_map_tells_places_apart_where_tokens_do_not(kind):
+def test_maps_know_places_where_tokens_do_not(kind):
     encoder = EncoderSize(width=64, grid=16, image_px=64)
-    head = kind(DenseHeadConfig(width=32), encoder, 3)
-    same = torch.ones(1, 256, 64)
-    maps = head(Features(same, (same,) * 4))
-    middle = maps[0, :, 6:10, 6:10]  # far from the border, which convolutions feel
-    assert float((middle[:, 1:, 1:] - middle[:, :-1, :-1]).detach().abs().amin(dim=0).min()) > 1e-4
+    head, same = kind(DenseHeadConfig(width=32), encoder, 3), torch.ones(1, 256, 64)
+    places = [module for module in head.modules() if isinstance(module, TokenMap)]
+    for place in places:
+        places_D256 = place(same)[0].flatten(1)
+        assert torch.cdist(places_D256.T, places_D256.T).fill_diagonal_(1).min() > 1e-2
+    told = head(Features(same, (same,) * 4))
+    for place in places:
+        place.position_ND.zero_()
+    untold = head(Features(same, (same,) * 4))
+    assert (told - untold).abs().mean() > 0.1 * untold.abs().mean()
 
 
 @pytest.mark.parametrize("kind", [DenseHead, LightHead])
