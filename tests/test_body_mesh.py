@@ -66,7 +66,7 @@ def test_true_parameters_are_judged_perfect(task: BodyMesh, labels: list[Label])
     assert summary["pve_mm_count"] == 4
 
 
-@pytest.mark.parametrize("asking", ["joints", "one", "pooled"])
+@pytest.mark.parametrize("asking", ["grid", "joints", "one", "pooled"])
 def test_a_head_learns_a_batch(task: BodyMesh, labels: list[Label], asking: str) -> None:
     targets = targets_of(task, labels)
     task = BodyMesh(replace(CONFIG, head=replace(HEAD, asking=asking)))

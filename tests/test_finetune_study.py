@@ -9,8 +9,9 @@ from catalog.config import override
 from tests.toy_labels import write_toy_labels
 from tests.toy_shards import write_toy_shards
 from training.__main__ import build_parser
-from training.finetuning import study as study_module
-from training.finetuning.study import STUDIES, StudyConfig, headline_values, summarize, unit_of
+from training.finetuning.study import headline_values, summarize
+from training.finetuning.study_cells import unit_of
+from training.finetuning.study_config import STUDIES, StudyConfig
 from training.tasks.registry import TASKS
 
 SIZES = [
@@ -51,7 +52,8 @@ def test_the_ready_made_studies_name_what_there_is(size):
 
 
 @pytest.mark.slow
-def test_a_study_runs_every_cell_once_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("frozen_draws", [0, 2])
+def test_a_study_runs_every_cell_once_and_goes_on_where_it_stopped(tmp_path, capsys, frozen_draws):
     pairs = write_toy_shards(tmp_path / "pairs", (16, 16), val_size=4, crop_px=40)
     labels = write_toy_labels(tmp_path / "labels")
     sizes = [f"model.{size}" for size in SIZES]
@@ -60,7 +62,7 @@ def test_a_study_runs_every_cell_once_and_goes_on_where_it_stopped(tmp_path, cap
     settings = [
         "inits=random,both", "tasks=keypoints", "label_shares=0.5,1", "seeds=0",
         "pretrain_steps=2", "finetune_steps=3", "max_samples=8",
-        f"pretrain_set={small}", f"finetune_set={of_head}",
+        f"frozen_draws={frozen_draws}", f"pretrain_set={small}", f"finetune_set={of_head}",
     ]  # fmt: skip
     asked = [part for setting in settings for part in ("--set", setting)]
     command = ["study", "--size", "cpu", "--shards", pairs, "--labels", labels,
@@ -77,7 +79,6 @@ def test_a_study_runs_every_cell_once_and_goes_on_where_it_stopped(tmp_path, cap
         ("random", 0.5), ("random", 1.0), ("both", 0.5), ("both", 1.0),
     }  # fmt: skip
     assert {"init", "task", "label_share", "seed", "metric", "value", "unit"} <= set(heads[0])
-    monkeypatch.setattr(study_module, "finetune", None)  # nothing is left to do in any process
     results = list((tmp_path / "root" / "studies").rglob("result.json"))
     before = {path: path.stat().st_mtime_ns for path in results}
     assert main(build_parser(), [*command, *asked]) == 0

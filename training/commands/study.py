@@ -18,7 +18,11 @@ def add(commands: Commands) -> None:
         "python -m training study --shards data/shards/synthetic "
         "--labels data/shards/synthetic-labelled",
     )
-    parser.add_argument("--size", choices=("cpu", "gpu"), help="default: gpu where there is one")
+    parser.add_argument(
+        "--size",
+        choices=("cpu", "long", "gpu"),
+        help="`cpu` and `long` are for two cores; default: gpu where there is one, else cpu",
+    )
     parser.add_argument(
         "--shards", nargs="+", required=True, metavar="URL", help="of pairs, for pre-training"
     )
@@ -38,7 +42,8 @@ def run_study_command(options: argparse.Namespace) -> int:
 
     from catalog.measurements import record_rows
     from catalog.report import print_rows
-    from training.finetuning.study import STUDIES, run_study, summarize
+    from training.finetuning.study import run_study, summarize
+    from training.finetuning.study_config import STUDIES
     from training.finetuning.study_plots import draw_study
     from training.progress import ProgressLine
 

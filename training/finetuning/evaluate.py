@@ -1,15 +1,15 @@
 """Judge a fine-tuned model on held-out samples: figures of every sample, and their summary."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.finetuning.config import FinetuneConfig
-from training.finetuning.model import FinetunedModel
+from training.finetuning.objective import TaskBatch
 from training.loading.label_batch import LabelBatch
 from training.loading.label_batches import LabelLoader, LabelView
 from training.tasks.task import Task
@@ -64,8 +64,8 @@ def _first(batches: Iterator[LabelBatch], max_samples: int | None) -> Iterator[L
 
 
 @torch.no_grad()
-def judge(model: FinetunedModel, task: Task, batches: Iterator[LabelBatch]) -> Judged:
-    """Hold a model against batches; it is put into evaluation mode."""
+def judge(model: nn.Module, task: Task, batches: Iterable[TaskBatch]) -> Judged:
+    """Hold a model against batches of what it takes; it is put into evaluation mode."""
     device = next(model.parameters()).device
     model.eval()
     figures: dict[str, list[Tensor]] = {}

@@ -3,11 +3,24 @@
 Shapes: B samples, T terms.
 """
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor, nn
 
-from training.loading.label_batch import LabelBatch
+from training.step import Batch
 from training.tasks.task import Task
+
+
+class TaskBatch(Batch, Protocol):
+    """Samples with a task's targets, and what its model takes: images, or features of them."""
+
+    targets: Mapping[str, Tensor]
+    metas: list[dict[str, Any]]  # what is known of each sample
+
+    def inputs(self) -> Any:
+        """What the model is called with."""
 
 
 class TaskObjective:
@@ -18,15 +31,15 @@ class TaskObjective:
         self._task = task
         self._factors_T = torch.tensor([task.factors[name] for name in self.names])
 
-    def weights(self, part: LabelBatch) -> Tensor:
+    def weights(self, part: TaskBatch) -> Tensor:
         """See Objective."""
         weights = self._task.weights(part.targets)
         return torch.stack([weights[name].sum() for name in self.names])
 
-    def losses(self, module: nn.Module, part: LabelBatch) -> Tensor:
+    def losses(self, module: nn.Module, part: TaskBatch) -> Tensor:
         """See Objective; outputs are judged in float32."""
         outputs = module(part.inputs())
-        with torch.autocast(part.images.device.type, enabled=False):
+        with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
             outputs = {name: value.float() for name, value in outputs.items()}
             losses = self._task.losses(outputs, part.targets)
         weights = self._task.weights(part.targets)

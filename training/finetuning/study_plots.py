@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog import storage
-from training.finetuning.study import StudyConfig, headline_values, is_headline
+from training.finetuning.study import headline_values, is_headline
+from training.finetuning.study_config import StudyConfig
 
 
 def draw_study(study: StudyConfig, rows: Sequence[dict[str, Any]], folder: str) -> list[str]:

@@ -17,17 +17,24 @@ from training.tasks.task import EncoderSize, Features, Outputs
 
 START_STD = 0.01  # of the last layers' weights: at first a head gives nearly the mean
 
-Asking = Literal["joints", "one", "pooled"]
+Asking = Literal["grid", "joints", "one", "pooled"]
+NARROWED = 4  # a token of the grid has so many times fewer channels than the decoder
 
 
 @dataclass(frozen=True, kw_only=True)
 class BodyHeadConfig:
-    """How the tokens are asked: by a query for each joint and one for shape and place, by one query
-    for all, or not: the mean of all tokens goes through a small network.
+    """How the tokens are asked: by a query for each joint and one for shape and place; by one query
+    for all; or not: all tokens, each at its place (`grid`: cheap, and quick to learn), or their
+    mean (`pooled`) go through a small network.
     """
 
     asking: Asking = "joints"
     decoder: QueryDecoderConfig = field(default_factory=QueryDecoderConfig)
+    dropout: float = 0.5  # of the grid's channels, in training: few labels are soon known by heart
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"head.dropout must lie in [0, 1), got {self.dropout}")
 
 
 class BodyHead(nn.Module):
@@ -55,6 +62,8 @@ class BodyHead(nn.Module):
         self.look: nn.Module
         if config.asking == "pooled":
             self.look = _Pooled(encoder.width, width)
+        elif config.asking == "grid":
+            self.look = _Grid(encoder, width, config.dropout)
         else:
             queries = joints + 1 if config.asking == "joints" else 1
             self.look = QueryDecoder(config.decoder, encoder, queries)
@@ -83,6 +92,23 @@ class BodyHead(nn.Module):
             "shape": self.mean_shape_S + rest_BR[:, :-3],
             "camera": self.mean_camera_3 + rest_BR[:, -3:],
         }
+
+
+class _Grid(nn.Module):
+    """Every place of the grid has weights of its own."""
+
+    def __init__(self, encoder: EncoderSize, width: int, dropout: float) -> None:
+        super().__init__()
+        narrow = width // NARROWED
+        self.narrow = nn.Sequential(nn.LayerNorm(encoder.width), nn.Linear(encoder.width, narrow))
+        self.layers = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(encoder.grid**2 * narrow, 2 * width), nn.GELU(),
+            nn.Linear(2 * width, width), nn.GELU(),
+        )  # fmt: skip
+
+    def forward(self, tokens_BNC: Tensor) -> Tensor:
+        found_BD: Tensor = self.layers(self.narrow(tokens_BNC).flatten(1))
+        return found_BD[:, None]
 
 
 class _Pooled(nn.Module):

@@ -85,6 +85,10 @@ class LabelBatchMaker(Dataset[LabelBatch]):
         """Batches of an epoch on each rank."""
         return self._slots.num_batches
 
+    def places(self) -> set[str]:
+        """Where the samples lie that are read at all, as `LabelBatch.places` has them."""
+        return self._slots.names()
+
     def __getitem__(self, at: Place) -> LabelBatch:
         """Make a batch. Raises ValueError when neither it nor the next few have a usable sample."""
         epoch, number, _ = at
@@ -148,13 +152,14 @@ class LabelBatchMaker(Dataset[LabelBatch]):
         for at, side in enumerate(sides):
             drawn = None if chance is None else chance[at * NUM_DRAWS : (at + 1) * NUM_DRAWS]
             pixels = decode_jpeg(sample.files[f"{side}.jpg"])
+            coded = sample.files.get(f"{side}.iuv.png") if task.reads_maps else None
             mirrored = task.mirror_left and label.part == "left_hand"
             view = Placed(
                 label=label.images[at],
                 placement=place(self._view.augment, drawn, mirrored),
                 stored_px=len(pixels),
                 image_px=self._view.image_px,
-                iuv=_decode_map(sample.files.get(f"{side}.iuv.png"), len(pixels)),
+                iuv=_decode_map(coded, len(pixels)),
             )
             images.append(view.warp(pixels))
             looks.append(np.array(look(self._view.augment, drawn), np.float32))
@@ -206,7 +211,9 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
             shares=config.shares,
             subset=Subset(share=share, parts=task.parts, kinds=(kind,), seed=config.label_seed),
         )
-        super().__init__(urls, LabelBatchMaker(urls, task, view, reading, config), config)
+        maker = LabelBatchMaker(urls, task, view, reading, config)
+        self.places = maker.places
+        super().__init__(urls, maker, config)
         self.refuse_too_few(f"{split} samples of {kind} {', '.join(task.parts)}", world_size)
 
     def _finish(self, made: LabelBatch) -> tuple[LabelBatch, Damage]:

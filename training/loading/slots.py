@@ -120,6 +120,11 @@ class SlotReader:
         of_set, shard, position = slot
         return f"{self._shards[of_set][shard][0]} sample {position}"
 
+    def names(self) -> set[str]:
+        """Where the samples that are read at all lie."""
+        order = epoch_order(self.mixture, self._reading.seed, epoch=0)
+        return {self.name(slot) for slot in order.tolist()}
+
     def read(self, slot: Sequence[int]) -> FoundSample:
         """Read a slot's sample. Raises ValueError or OSError when it is damaged or lost."""
         of_set, shard, position = slot

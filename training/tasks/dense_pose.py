@@ -61,6 +61,7 @@ class DensePose:
     num_images = 1
     parts = ("body",)
     mirror_left = False
+    reads_maps = True
     headline = "part_accuracy"
     larger_is_better = True
 

@@ -62,6 +62,7 @@ class Gesture:
     headline = "accuracy"
     larger_is_better = True
     factors: Mapping[str, float] = {"class": 1.0}
+    reads_maps = False
     mirror_left = True  # only hands are: bodies have no side
 
     def __init__(self, config: GestureConfig) -> None:

@@ -53,6 +53,7 @@ class Keypoints:
 
     name = "keypoints"
     num_images = 1
+    reads_maps = False
     headline = "pck_0.1"
     larger_is_better = True
     factors: Mapping[str, float] = {"heatmap": 1.0}

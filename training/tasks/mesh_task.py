@@ -37,6 +37,7 @@ class MeshTask:
     num_images = 1
     parts: tuple[str, ...] = ("body",)
     mirror_left = False
+    reads_maps = False
     headline = "pve_mm"
     larger_is_better = False
     factors: Mapping[str, float]

@@ -43,6 +43,7 @@ class Task(Protocol):
     num_images: int  # of a sample: 1, or 2 views of an instant
     parts: tuple[str, ...]  # `body`, `left_hand`, `right_hand`: samples of others are not read
     mirror_left: bool  # left hands are mirrored to be right ones
+    reads_maps: bool  # of parts, u and v, where samples have them: others need not decode them
     headline: str  # the metric that a study compares
     larger_is_better: bool  # of the headline
     factors: Mapping[str, float]  # of each term in the sum of losses

@@ -1,0 +1,120 @@
+"""Heads on a frozen encoder's features, computed once."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from catalog.config import override
+from tests.toy_labels import write_toy_labels
+from training.distributed import CPU
+from training.finetuning.config import FinetuneConfig, make_config
+from training.finetuning.evaluate import held_out_batches, judge
+from training.finetuning.frozen import (
+    EncodedBatch,
+    encode,
+    labelled_rows,
+    start_encoder,
+    train_head,
+    training_draws,
+)
+from training.loading.label_batches import LabelLoader, LabelView
+from training.tasks.registry import make_task
+from training.tasks.task import Task
+
+SIZES = [
+    "image_px=32", "patch_px=8", "encoder_depth=2", "encoder_width=32", "encoder_heads=2",
+    "decoder_depth=2", "decoder_width=32", "decoder_heads=2",
+]  # fmt: skip
+SETTINGS = [*(f"encoder.model.{size}" for size in SIZES), "loader.batch_size=8",
+            "run.num_steps=1", "encoder.frozen=true"]  # fmt: skip
+
+
+class Toy(NamedTuple):
+    shards: list[str]
+    config: FinetuneConfig
+    task: Task
+    encoder: torch.nn.Module
+    encoded: EncodedBatch  # 48 training samples, twice
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    shards = [write_toy_labels(Path(tmp_path_factory.mktemp("labels")))]
+    config = override(make_config("keypoints", "tiny"), SETTINGS)
+    task = make_task("keypoints", config.task)
+    encoder = start_encoder(config, task, CPU)
+    encoded = encode(encoder, training_draws(config, task, shards, draws=2), CPU)
+    return Toy(shards, config, task, encoder, encoded)
+
+
+def test_every_sample_is_encoded_for_every_draw_and_placed_anew(toy):
+    ids = toy.encoded.sample_ids
+    assert len(ids) == 96 and sorted(ids[:48]) == sorted(ids[48:]) and len(set(ids)) == 48
+    again = 48 + ids[48:].index(ids[0])
+    first, second = (toy.encoded.targets["keypoints"][row] for row in (0, again))
+    assert not torch.equal(first, second)
+
+
+def test_rows_are_what_the_encoder_makes_of_the_same_images(toy):
+    batch = next(training_draws(toy.config, toy.task, toy.shards, draws=1))
+    with torch.no_grad():
+        expected = toy.encoder(batch.inputs())
+    found = toy.encoded.rows(torch.tensor([5, 2]))
+    assert found.sample_ids == [batch.sample_ids[5], batch.sample_ids[2]]
+    assert found.places == [batch.places[5], batch.places[2]]
+    assert torch.equal(found.targets["keypoints"], batch.targets["keypoints"][[5, 2]])
+    features = found.inputs()
+    assert features.tokens_BNC.dtype == torch.float32
+    assert torch.allclose(features.tokens_BNC, expected.tokens_BNC[[5, 2]], atol=4e-3)
+    for kept, stage in zip(features.stages, expected.stages, strict=True):
+        assert torch.allclose(kept, stage[[5, 2]], atol=4e-3)
+
+
+def test_parts_are_the_whole_in_order(toy):
+    parts = list(toy.encoded.chunks(40))
+    assert [len(part) for part in parts] == [40, 40, 16]
+    assert [id for part in parts for id in part.sample_ids] == toy.encoded.sample_ids
+
+
+def test_a_share_of_the_labels_is_the_share_that_a_whole_run_reads(toy):
+    loading = replace(toy.config.loader, label_share=0.25, label_seed=3)
+    rows_N = labelled_rows(
+        toy.encoded, replace(toy.config, loader=loading), toy.task, toy.shards
+    ).tolist()
+    view = LabelView(image_px=32, augment=toy.config.augment, seed=0)
+    loader = LabelLoader(toy.shards, toy.task, replace(loading, batch_size=4), view)
+    batches = iter(loader)
+    read = {id for _ in range(loader.num_batches) for id in next(batches).sample_ids}
+    assert {toy.encoded.sample_ids[row] for row in rows_N} == read
+    assert len(read) == 12 and len(rows_N) == 24
+
+
+def test_a_head_learns_from_the_rows_it_may_use_and_from_no_others(toy):
+    config = override(toy.config, ["run.num_steps=300", "optimizer.base_lr=0.3"])
+    mine = torch.arange(48)
+    size, few = toy.encoder.size, override(config, ["run.num_steps=3"])
+    spoiled = toy.encoded.rows(torch.arange(96))
+    spoiled.targets["keypoints"][48:] = 0.9
+    heads = [
+        train_head(few, toy.task, size, encoded, mine, CPU) for encoded in (toy.encoded, spoiled)
+    ]
+    for one, other in zip(*(head.parameters() for head in heads), strict=True):
+        assert torch.equal(one, other)
+    held_out = encode(
+        toy.encoder, held_out_batches(toy.shards, toy.task, config, max_samples=None), CPU
+    )
+    learned = train_head(config, toy.task, size, toy.encoded, torch.arange(96), CPU)
+    distances = [
+        judge(head, toy.task, held_out.chunks(8)).summary["distance_share_of_box"]
+        for head in (heads[0], learned)
+    ]
+    assert distances[1] < 0.5 * distances[0]
+
+
+def test_a_recipe_that_cannot_be_followed_is_refused(toy):
+    config = override(toy.config, ["optimizer.ema=0.99"])
+    with pytest.raises(ValueError, match=r"optimizer\.ema"):
+        train_head(config, toy.task, toy.encoder.size, toy.encoded, torch.arange(8), CPU)
