@@ -16,6 +16,7 @@ from training.finetuning.frozen import (
     EncodedBatch,
     encode,
     labelled_rows,
+    reads_stages,
     start_encoder,
     train_head,
     training_draws,
@@ -46,7 +47,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     config = override(make_config("keypoints", "tiny"), SETTINGS)
     task = make_task("keypoints", config.task)
     encoder = start_encoder(config, task, CPU)
-    encoded = encode(encoder, training_draws(config, task, shards, draws=2), CPU)
+    encoded = encode(encoder, training_draws(config, task, shards, draws=2), CPU, with_stages=True)
     return Toy(shards, config, task, encoder, encoded)
 
 
@@ -71,6 +72,17 @@ def test_rows_are_what_the_encoder_makes_of_the_same_images(toy):
     assert torch.allclose(features.tokens_BNC, expected.tokens_BNC[[5, 2]], atol=4e-3)
     for kept, stage in zip(features.stages, expected.stages, strict=True):
         assert torch.allclose(kept, stage[[5, 2]], atol=4e-3)
+
+
+def test_only_dense_heads_are_seen_to_read_the_stages(toy):
+    images = torch.zeros(1, 1, 3, 32, 32)
+    dense = make_task("dense_pose", make_config("dense_pose", "tiny").task)
+    assert reads_stages(dense, toy.encoder, images)
+    assert not reads_stages(toy.task, toy.encoder, images)
+    batches = training_draws(toy.config, toy.task, toy.shards, draws=1)
+    encoded = encode(toy.encoder, batches, CPU, with_stages=False)
+    assert encoded.features.stages == ()
+    assert torch.equal(encoded.features.tokens_BNC, toy.encoded.features.tokens_BNC[:48])
 
 
 def test_parts_are_the_whole_in_order(toy):
@@ -104,7 +116,10 @@ def test_a_head_learns_from_the_rows_it_may_use_and_from_no_others(toy):
     for one, other in zip(*(head.parameters() for head in heads), strict=True):
         assert torch.equal(one, other)
     held_out = encode(
-        toy.encoder, held_out_batches(toy.shards, toy.task, config, max_samples=None), CPU
+        toy.encoder,
+        held_out_batches(toy.shards, toy.task, config, max_samples=None),
+        CPU,
+        with_stages=False,
     )
     learned = train_head(config, toy.task, size, toy.encoded, torch.arange(96), CPU)
     distances = [

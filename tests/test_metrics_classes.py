@@ -9,11 +9,9 @@ import torch.nn.functional as F
 
 from training.metrics import classes
 from training.metrics.classes import (
-    accuracy,
     class_accuracy,
     confusion_matrix,
     correct_classes,
-    knn_accuracy,
     knn_classes,
     mean_class_accuracy,
 )
@@ -23,7 +21,6 @@ PREDICTED = torch.tensor([0, 0, 1, 0, 0])
 
 
 def test_four_labelled_samples_of_which_two_are_right():
-    assert accuracy(PREDICTED, LABELS) == 0.5
     right = correct_classes(PREDICTED, LABELS)
     assert right[:4].tolist() == [1, 1, 0, 0] and right[4].isnan()
 
@@ -37,7 +34,6 @@ def test_rare_classes_count_as_much_as_frequent_ones_and_absent_ones_do_not():
 
 def test_without_labels_there_is_no_accuracy():
     none = torch.full((3,), -1)
-    assert math.isnan(accuracy(none, none))
     assert math.isnan(mean_class_accuracy(confusion_matrix(none, none, 3)))
 
 
@@ -74,7 +70,6 @@ def test_neighbours_vote_as_plain_ones_do(monkeypatch):
     monkeypatch.setattr(classes, "CHUNK", 7)
     inputs = [torch.from_numpy(x) for x in (memory, label, features)]
     assert knn_classes(*inputs, 4).tolist() == expected
-    assert knn_accuracy(*inputs, torch.tensor(expected), 4) == 1
 
 
 def test_length_does_not_matter_to_neighbours_and_a_small_memory_votes_whole():

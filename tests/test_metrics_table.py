@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from training.metrics.table import join_rows, summarize, write_rows
+from training.metrics.table import summarize, write_rows
 
 ROWS = {
     "label_id": ["a", "b", "c"],
@@ -30,17 +30,6 @@ def test_means_are_of_the_samples_that_have_the_metric():
 
 def test_an_infinite_error_shows_in_the_mean():
     assert summarize({"pve_mm": torch.tensor([1.0, torch.inf])})["pve_mm"] == float("inf")
-
-
-def test_rows_of_batches_are_those_of_all():
-    parts = [{name: column[part] for name, column in ROWS.items()}
-             for part in (slice(0, 2), slice(2, 3))]  # fmt: skip
-    joined = join_rows(parts)
-    assert joined["label_id"] == ROWS["label_id"]
-    torch.testing.assert_close(joined["mpjpe_mm"], ROWS["mpjpe_mm"], equal_nan=True)
-    assert join_rows([]) == {}
-    with pytest.raises(ValueError, match="NaN where there is nothing"):
-        join_rows([ROWS, {"label_id": []}])
 
 
 def test_rows_come_back_from_parquet_with_null_for_what_could_not_be_judged(tmp_path):

@@ -13,7 +13,6 @@ from tests.task_samples import GESTURES, IMAGE_PX, make_batch, make_sample, mark
 from training.heads.dense import DenseHeadConfig
 from training.heads.heatmaps import draw_targets
 from training.loading.placed import Placement
-from training.tasks.class_pictures import draw_confusion
 from training.tasks.dense_points import pixel_centres
 from training.tasks.dense_pose import DensePose, DensePoseConfig
 from training.tasks.gesture import Gesture, GestureConfig
@@ -257,6 +256,27 @@ def test_distances_on_the_body_are_those_of_the_anny_mesh():
     assert straight_cm < along_cm < 1.6 * straight_cm
 
 
+def test_average_precision_counts_each_person_once_and_the_unjudged_not_at_all():
+    rows = {
+        "gps": torch.tensor([0.72, 0.1, torch.nan]),
+        "gpsm": torch.tensor([torch.nan] * 3),
+        "sureness": torch.tensor([0.9, 0.8, 0.95]),
+    }
+    figures = DENSE.summarize(rows)
+    # One of two is found, the surer one, at the five thresholds from 0.5 to 0.7.
+    assert figures["ap_gps"] == pytest.approx(5 / 10 * 51 / 101)
+    assert figures["ar_gps"] == pytest.approx(5 / 10 * 1 / 2)
+    assert np.isnan(figures["ap_gpsm"]) and figures["gps_count"] == 2
+
+
+def test_a_person_that_is_not_seen_is_not_sure():
+    _, targets, _ = make_batch(DENSE)
+    outputs = random_dense_outputs(len(targets["part"]))
+    assert (DENSE.metrics(outputs, targets)["sureness"] > 1 / 15).all()
+    outputs["part"][:, 0] = 50.0  # background everywhere
+    assert (DENSE.metrics(outputs, targets)["sureness"] == 0).all()
+
+
 def test_keypoint_loss_is_lowest_at_the_truth_and_unsure_keypoints_count_less():
     _, targets, _ = make_batch(KEYPOINTS)
     sigma = KEYPOINTS.config.sigma_px
@@ -309,5 +329,3 @@ def test_mean_class_accuracy_counts_rare_classes_alike():
     assert figures["accuracy"] == 0.75 and figures["mean_class_accuracy"] == 0.5
     counts = GESTURE.confusion(rows).numpy()
     assert counts.tolist() == [[3, 0, 0], [0, 0, 1], [0, 0, 0]]
-    picture = draw_confusion(counts, GESTURES)
-    assert picture.shape[0] == picture.shape[1] and picture.dtype == np.uint8

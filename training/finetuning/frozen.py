@@ -101,16 +101,33 @@ def training_draws(
     return islice(iter(loader), draws * loader.num_batches)
 
 
+def reads_stages(task: Task, encoder: Any, images_BV3HW: Tensor) -> bool:
+    """Whether a task's head looks at more of an encoder than its last tokens."""
+    with torch.no_grad():
+        tokens_BNC, stages = encoder(images_BV3HW)
+    head = task.make_head(encoder.size).to(tokens_BNC.device)
+    leaves = [stage.clone().requires_grad_() for stage in stages]
+    outputs = head(Features(tokens_BNC, tuple(leaves)))
+    total = torch.stack([output.sum() for output in outputs.values()]).sum()
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True)
+    return any(gradient is not None for gradient in gradients)
+
+
 @torch.no_grad()
-def encode(encoder: Any, batches: Iterable[LabelBatch], device: torch.device) -> EncodedBatch:
-    """Let an encoder see batches; all that comes of them is kept on the CPU."""
+def encode(
+    encoder: Any, batches: Iterable[LabelBatch], device: torch.device, with_stages: bool
+) -> EncodedBatch:
+    """Let an encoder see batches; what comes of them is kept on the CPU: the last tokens, and the
+    stages before them where a head reads them.
+    """
     tokens, metas, places = [], [], []
     stages: list[list[Tensor]] = []
     targets: dict[str, list[Tensor]] = {}
     for batch in batches:
         features = encoder(batch.to(device).inputs())
         tokens.append(features.tokens_BNC.half().cpu())
-        stages.append([stage.half().cpu() for stage in features.stages])
+        if with_stages:
+            stages.append([stage.half().cpu() for stage in features.stages])
         for name, values in batch.targets.items():
             targets.setdefault(name, []).append(values)
         metas += batch.metas

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from catalog import storage
 from catalog.config import config_hash, override
 from catalog.ids import content_id
@@ -17,6 +19,7 @@ from training.finetuning.finetune import finetune
 from training.finetuning.frozen import (
     encode,
     labelled_rows,
+    reads_stages,
     start_encoder,
     train_head,
     training_draws,
@@ -84,8 +87,13 @@ def run_frozen(
     task_config = complete_config(config.task_name, config.task, labels)
     task, device = make_task(config.task_name, task_config), choose_device(config.run.device)
     encoder = start_encoder(config, task, device)
-    training = encode(encoder, training_draws(config, task, labels, study.frozen_draws), device)
-    held_out = encode(encoder, held_out_batches(labels, task, config, study.max_samples), device)
+    size = config.encoder.model.image_px
+    images = torch.zeros(1, task.num_images, 3, size, size, device=device)
+    with_stages = reads_stages(task, encoder, images)
+    draws = training_draws(config, task, labels, study.frozen_draws)
+    training = encode(encoder, draws, device, with_stages)
+    judged_on = held_out_batches(labels, task, config, study.max_samples)
+    held_out = encode(encoder, judged_on, device, with_stages)
     encode_seconds = round(time.perf_counter() - started, 1)
     for cell in cells:
         started = time.perf_counter()

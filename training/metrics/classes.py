@@ -20,11 +20,6 @@ def correct_classes(pred_B: Tensor, label_B: Tensor) -> Tensor:
     return torch.where(label_B >= 0, (pred_B == label_B).double(), torch.nan)
 
 
-def accuracy(pred_B: Tensor, label_B: Tensor) -> float:
-    """Return the share of labelled samples whose class is right, 0 to 1; NaN without any."""
-    return correct_classes(pred_B, label_B).nanmean().item()
-
-
 def confusion_matrix(pred_B: Tensor, label_B: Tensor, num_classes: int) -> Tensor:
     """Count (C, C): row i, column j has the samples of class i that are taken for class j.
 
@@ -85,19 +80,3 @@ def knn_classes(
         votes_MC.scatter_add_(1, memory_label_N.long()[index_MK], (cosine_MK / temperature).exp())
         classes.append(votes_MC.argmax(dim=1))
     return torch.cat(classes)
-
-
-def knn_accuracy(
-    memory_ND: Tensor,
-    memory_label_N: Tensor,
-    features_BD: Tensor,
-    label_B: Tensor,
-    num_classes: int,
-    neighbours: int = KNN_NEIGHBOURS,
-    temperature: float = KNN_TEMPERATURE,
-) -> float:
-    """Return the accuracy, 0 to 1, of `knn_classes` (DINO's protocol: see there)."""
-    pred_B = knn_classes(
-        memory_ND, memory_label_N, features_BD, num_classes, neighbours, temperature
-    )
-    return accuracy(pred_B, label_B)

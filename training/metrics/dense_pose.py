@@ -37,22 +37,3 @@ def gpsm(gps_B: Tensor, mask_iou_B: Tensor) -> Tensor:
     points alone.
     """
     return (gps_B * mask_iou_B).sqrt()
-
-
-def mask_iou(pred_BHW: Tensor, true_BHW: Tensor) -> Tensor:
-    """Return the intersection over union (B,), 0 to 1, of foreground masks (bool, B x H x W).
-
-    NaN where both are empty.
-    """
-    pred_BN, true_BN = pred_BHW.bool().flatten(1), true_BHW.bool().flatten(1)
-    return (pred_BN & true_BN).sum(dim=1).double() / (pred_BN | true_BN).sum(dim=1)
-
-
-def points_within(distance_BP_m: Tensor, threshold_m: float) -> Tensor:
-    """Return the share of annotated points within a geodesic distance, (B,), 0 to 1.
-
-    Ratio of correct points, as the DensePose paper plots it over its threshold; distances as for
-    `gps`, NaN for instances without points.
-    """
-    judged_BP = ~distance_BP_m.isnan()
-    return (distance_BP_m <= threshold_m).sum(dim=1).double() / judged_BP.sum(dim=1)

@@ -33,19 +33,6 @@ def pck(pred_BK2_px: Tensor, true_BK3: Tensor, size_px_B: Tensor, alpha: float) 
 
     NaN for a sample without keypoints. See `correct_keypoints` for units and protocol.
     """
-    return _weighted_mean(correct_keypoints(pred_BK2_px, true_BK3, size_px_B, alpha), true_BK3, 1)
-
-
-def pck_per_keypoint(
-    pred_BK2_px: Tensor, true_BK3: Tensor, size_px_B: Tensor, alpha: float
-) -> Tensor:
-    """Return for each keypoint the share of samples it is found in, (K,), weighted by confidence.
-
-    NaN for a keypoint that no sample has. See `correct_keypoints` for units and protocol.
-    """
-    return _weighted_mean(correct_keypoints(pred_BK2_px, true_BK3, size_px_B, alpha), true_BK3, 0)
-
-
-def _weighted_mean(correct_BK: Tensor, true_BK3: Tensor, dim: int) -> Tensor:
+    correct_BK = correct_keypoints(pred_BK2_px, true_BK3, size_px_B, alpha)
     weights_BK = torch.where(correct_BK.isnan(), 0.0, true_BK3[..., 2].double())
-    return (correct_BK.nan_to_num(0.0) * weights_BK).sum(dim) / weights_BK.sum(dim)
+    return (correct_BK.nan_to_num(0.0) * weights_BK).sum(dim=1) / weights_BK.sum(dim=1)

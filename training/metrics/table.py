@@ -9,33 +9,12 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from catalog import storage
 
 Rows = Mapping[str, Tensor | Sequence[str]]
 NAMES = ("label_id", "dataset", "subject")
-
-
-def join_rows(batches: Sequence[Rows]) -> dict[str, Tensor | Sequence[str]]:
-    """Lay the rows of several batches under each other; all have the same columns."""
-    if not batches:
-        return {}
-    for batch in batches:
-        if batch.keys() != batches[0].keys():
-            raise ValueError(
-                f"a batch has the columns {sorted(batch)}, another one {sorted(batches[0])}: "
-                "give each sample each metric, NaN where there is nothing to judge"
-            )
-    joined: dict[str, Tensor | Sequence[str]] = {}
-    for name in batches[0]:
-        columns = [batch[name] for batch in batches]
-        tensors = [column.detach().cpu() for column in columns if isinstance(column, Tensor)]
-        joined[name] = (
-            torch.cat(tensors) if tensors else [text for column in columns for text in column]
-        )
-    return joined
 
 
 def summarize(rows: Rows) -> dict[str, float]:

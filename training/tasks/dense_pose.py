@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from shards.labels import DENSE_PARTS, Label
 from training.heads.dense import WIDTHS, DenseHead, DenseHeadConfig, Size
 from training.loading.placed import Placed
+from training.metrics.average_precision import average_precision
+from training.metrics.dense_pose import gpsm
 from training.metrics.table import summarize
 from training.tasks.chart_surface import surface_of_chart
 from training.tasks.dense_pictures import paint_map, paint_points
@@ -133,18 +135,31 @@ class DensePose:
             # With points of the person alone, everything could be called person.
             "foreground_iou": torch.where(rest_BM.any(dim=1), iou_B, torch.nan),
             "uv_error": _mean_over(away_BM, person_BM),
+            "sureness": _sureness(outputs["part"]),
         }
         surface = surface_of_chart(self.config.chart) if self.config.geodesic else None
         if surface is None:
             nothing_B = torch.full_like(row["uv_error"], torch.nan)
-            return {**row, "gps": nothing_B, "geodesic_median_cm": nothing_B}
+            return {**row, "gps": nothing_B, "gpsm": nothing_B, "geodesic_median_cm": nothing_B}
         found_BM2 = self._uv_of(outputs, place_BM2, pred_BM).clamp(0, 1)
         kept_BM = torch.where(person_BM, true_BM, 0)
-        return {**row, **surface.judge(pred_BM, found_BM2, kept_BM, targets["uv"])}
+        judged = surface.judge(pred_BM, found_BM2, kept_BM, targets["uv"])
+        return {**row, **judged, "gpsm": gpsm(judged["gps"], row["foreground_iou"])}
 
     def summarize(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
-        """Means over samples."""
-        return summarize(rows)
+        """Means over samples; and AP and AR over `gps` and `gpsm`, as COCO has them, of people
+        whose boxes are given: each sample that can be judged is one person to be found, by one
+        prediction as sure as its map is where it sees a person.
+        """
+        figures = summarize(rows)
+        for name in ("gps", "gpsm"):
+            judged_B = ~rows[name].isnan()
+            scores, similarities = (rows[x][judged_B].double() for x in ("sureness", name))
+            found = average_precision(
+                scores[:, None].unbind(), similarities[:, None, None].unbind()
+            )
+            figures |= {f"{measure}_{name}": found[measure] for measure in ("ap", "ar")}
+        return figures
 
     def draw(
         self, image_HW3: npt.NDArray[np.uint8], outputs: Outputs, targets: Targets, row: int
@@ -201,6 +216,12 @@ def _sample(maps_BKSS: Tensor, place_BM2: Tensor) -> Tensor:
     return F.grid_sample(
         maps_BKSS.float(), grid_BM12, mode="bilinear", padding_mode="border", align_corners=False
     )[..., 0]
+
+
+def _sureness(part_BKSS: Tensor) -> Tensor:
+    """The mean probability of the parts where a person is seen, (B,); 0 where none is."""
+    sure_BSS, part_BSS = part_BKSS.float().softmax(dim=1).max(dim=1)
+    return _mean_over(sure_BSS.flatten(1), part_BSS.flatten(1) > 0).nan_to_num(0.0)
 
 
 def _normalized(weight_BM: Tensor) -> Tensor:
