@@ -15,11 +15,12 @@ from training.finetuning.evaluate import held_out_batches, judge
 from training.finetuning.frozen import (
     EncodedBatch,
     encode,
-    labelled_rows,
     reads_stages,
+    rows_at,
     start_encoder,
     train_head,
     training_draws,
+    usable_places,
 )
 from training.loading.label_batches import LabelLoader, LabelView
 from training.tasks.registry import make_task
@@ -93,9 +94,8 @@ def test_parts_are_the_whole_in_order(toy):
 
 def test_a_share_of_the_labels_is_the_share_that_a_whole_run_reads(toy):
     loading = replace(toy.config.loader, label_share=0.25, label_seed=3)
-    rows_N = labelled_rows(
-        toy.encoded, replace(toy.config, loader=loading), toy.task, toy.shards
-    ).tolist()
+    places = usable_places(replace(toy.config, loader=loading), toy.task, toy.shards)
+    rows_N = rows_at(toy.encoded, places).tolist()
     view = LabelView(image_px=32, augment=toy.config.augment, seed=0)
     loader = LabelLoader(toy.shards, toy.task, replace(loading, batch_size=4), view)
     batches = iter(loader)

@@ -140,13 +140,15 @@ def encode(
     )
 
 
-def labelled_rows(
-    encoded: EncodedBatch, config: FinetuneConfig, task: Task, shards: Sequence[str]
-) -> Tensor:
-    """The numbers of the samples that training may use, by the config's share of the labels."""
+def usable_places(config: FinetuneConfig, task: Task, shards: Sequence[str]) -> set[str]:
+    """Where the samples lie that training may use, by the config's share of the labels."""
     view = LabelView(image_px=config.encoder.model.image_px, augment=config.augment, seed=0)
-    usable = LabelLoader(shards, task, config.loader, view).places()
-    return torch.tensor([n for n, place in enumerate(encoded.places) if place in usable])
+    return LabelLoader(shards, task, config.loader, view).places()
+
+
+def rows_at(encoded: EncodedBatch, places: set[str]) -> Tensor:
+    """The numbers of the samples that lie there, each as often as it was drawn."""
+    return torch.tensor([n for n, place in enumerate(encoded.places) if place in places])
 
 
 def train_head(

@@ -1,10 +1,11 @@
 """Cells of the study: each trained and judged once, its figures kept in a file of its own."""
 
 import json
+import math
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,11 +19,12 @@ from training.finetuning.evaluate import Judged, held_out_batches, judge
 from training.finetuning.finetune import finetune
 from training.finetuning.frozen import (
     encode,
-    labelled_rows,
     reads_stages,
+    rows_at,
     start_encoder,
     train_head,
     training_draws,
+    usable_places,
 )
 from training.finetuning.model import load_finetuned
 from training.finetuning.study_config import StudyConfig
@@ -31,6 +33,7 @@ from training.tasks.registry import complete_config, make_task
 from training.tasks.task import Task
 
 Row = dict[str, Any]
+Result = tuple[Judged, dict[str, float]]  # and how many seconds went into what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,40 +57,52 @@ def run_cells(
     """Train and judge cells of one task and one start, or read what they came to, below the folder
     `out`; return the rows of all.
     """
-    kept = {cell: read_result(study, cell, source, out) for cell in cells}
-    missing = [cell for cell in cells if kept[cell] is None]
-    if missing and study.frozen_draws:
-        run_frozen(study, missing, source, labels, out)
-    elif missing:
-        for cell in missing:
-            run_whole(study, cell, source, labels, out)
-    read = [kept[cell] or read_result(study, cell, source, out) for cell in cells]
-    return [row for rows in read if rows for row in rows]
+    config = cell_config(study, cells[0], source)
+    task = make_task(config.task_name, complete_config(config.task_name, config.task, labels))
+    recipes = {
+        cell: limit_steps(study, cell_config(study, cell, source), task, labels) for cell in cells
+    }
+    folders = {cell: cell_folder(study, cell, recipes[cell], out) for cell in cells}
+    missing = [cell for cell in cells if not storage.exists(result_url(folders[cell]))]
+    judged: Iterable[Result]
+    if study.frozen_draws:
+        judged = run_frozen(study, {cell: recipes[cell] for cell in missing}, task, labels)
+    else:
+        judged = (run_whole(study, recipes[cell], labels, folders[cell]) for cell in missing)
+    for cell, (figures, spent) in zip(missing, judged, strict=True):
+        rows = make_rows(study, cell, recipes[cell], task, figures, spent)
+        storage.write_text(result_url(folders[cell]), json.dumps(rows, indent=1) + "\n")
+    return [
+        row for cell in cells for row in json.loads(storage.read_text(result_url(folders[cell])))
+    ]
 
 
-def run_whole(study: StudyConfig, cell: Cell, source: str, labels: Sequence[str], out: str) -> None:
-    """Fine-tune encoder and head, and keep what they come to."""
-    config = cell_config(study, cell, source)
-    folder = cell_folder(study, cell, source, out)
+def run_whole(
+    study: StudyConfig, config: FinetuneConfig, labels: Sequence[str], folder: str
+) -> Result:
+    """Fine-tune encoder and head."""
     started = time.perf_counter()
     finetune(config, labels, folder, show_nothing)
     seconds = time.perf_counter() - started
     model, task, config = load_finetuned(folder, choose_device(config.run.device))
     judged = judge(model, task, held_out_batches(labels, task, config, study.max_samples))
-    keep_result(study, cell, folder, task, judged, {"seconds": round(seconds, 1)})
     shutil.rmtree(storage.join(folder, "checkpoints"))  # there are many cells
+    return judged, {"seconds": round(seconds, 1)}
 
 
 def run_frozen(
-    study: StudyConfig, cells: Sequence[Cell], source: str, labels: Sequence[str], out: str
-) -> None:
-    """Train heads on a frozen encoder that sees the images once for all of these cells."""
+    study: StudyConfig, recipes: Mapping[Cell, FinetuneConfig], task: Task, labels: Sequence[str]
+) -> Iterator[Result]:
+    """Train heads on a frozen encoder that sees the images once for all of these cells, which
+    differ in their share of the labels and seed alone.
+    """
+    if not recipes:
+        return
     started = time.perf_counter()
-    config = cell_config(study, replace(cells[0], seed=study.seeds[0]), source)
-    task_config = complete_config(config.task_name, config.task, labels)
-    task, device = make_task(config.task_name, task_config), choose_device(config.run.device)
+    # The encoder, and how images are placed, are the same whichever cells are missing.
+    config = override(next(iter(recipes.values())), [f"run.seed={study.seeds[0]}"])
+    device, size = choose_device(config.run.device), config.encoder.model.image_px
     encoder = start_encoder(config, task, device)
-    size = config.encoder.model.image_px
     images = torch.zeros(1, task.num_images, 3, size, size, device=device)
     with_stages = reads_stages(task, encoder, images)
     draws = training_draws(config, task, labels, study.frozen_draws)
@@ -95,21 +110,19 @@ def run_frozen(
     judged_on = held_out_batches(labels, task, config, study.max_samples)
     held_out = encode(encoder, judged_on, device, with_stages)
     encode_seconds = round(time.perf_counter() - started, 1)
-    for cell in cells:
+    for config in recipes.values():
         started = time.perf_counter()
-        config = cell_config(study, cell, source)
-        rows_N = labelled_rows(training, config, task, labels)
+        rows_N = rows_at(training, usable_places(config, task, labels))
         head = train_head(config, task, encoder.size, training, rows_N, device)
-        spent = {"seconds": round(time.perf_counter() - started, 1)}
+        seconds = round(time.perf_counter() - started, 1)
         judged = judge(head, task, held_out.chunks(config.loader.batch_size))
-        folder = cell_folder(study, cell, source, out)
-        keep_result(study, cell, folder, task, judged, {**spent, "encode_seconds": encode_seconds})
+        yield judged, {"seconds": seconds, "encode_seconds": encode_seconds}
 
 
 def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
     """The recipe of a cell's training. Raises ValueError for settings that there are not."""
     settings = [
-        *(f"run.{name}={study.finetune_steps}" for name in ("num_steps", "checkpoint_every")),
+        f"run.num_steps={study.finetune_steps}",
         *(f"run.{name}=1000000" for name in ("evaluate_every", "pictures_every")),
         *("run.minutes=none", "run.epochs=none", "run.keep_last=1", "run.tensorboard=false"),
         *(f"run.seed={cell.seed}", f"loader.label_seed={cell.seed}", "evaluate.max_samples=64"),
@@ -120,32 +133,38 @@ def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
     return override(config, [*settings, *study.finetune_set])
 
 
-def cell_folder(study: StudyConfig, cell: Cell, source: str, out: str) -> str:
+def limit_steps(
+    study: StudyConfig, config: FinetuneConfig, task: Task, labels: Sequence[str]
+) -> FinetuneConfig:
+    """The recipe, with as many steps as the study allows for so many labelled images."""
+    steps = study.finetune_steps
+    if study.max_passes is not None:
+        images = study.max_passes * len(usable_places(config, task, labels))
+        steps = min(steps, math.ceil(images / config.loader.batch_size))
+    return override(config, [f"run.num_steps={steps}", f"run.checkpoint_every={steps}"])
+
+
+def cell_folder(study: StudyConfig, cell: Cell, config: FinetuneConfig, out: str) -> str:
     """Where a cell's training is kept: another recipe has another folder."""
-    recipe = config_hash(cell_config(study, cell, source))
-    depends_on = content_id(recipe, study.frozen_draws, study.max_samples)
+    depends_on = content_id(config_hash(config), study.frozen_draws, study.max_samples)
     return storage.join(out, f"{cell.name}-{depends_on[:8]}")
 
 
-def read_result(study: StudyConfig, cell: Cell, source: str, out: str) -> list[Row] | None:
-    """The rows of a cell that is done; None where it is not."""
-    url = storage.join(cell_folder(study, cell, source, out), "result.json")
-    if not storage.exists(url):
-        return None
-    rows: list[Row] = json.loads(storage.read_text(url))
-    return rows
+def result_url(folder: str) -> str:
+    """The file with a cell's rows: it is there when the cell is done."""
+    return storage.join(folder, "result.json")
 
 
-def keep_result(
+def make_rows(
     study: StudyConfig,
     cell: Cell,
-    folder: str,
+    config: FinetuneConfig,
     task: Task,
     judged: Judged,
-    spent: dict[str, float],
-) -> None:
-    """Write a cell's rows: one for each figure of its summary."""
-    rows = [
+    spent: Mapping[str, float],
+) -> list[Row]:
+    """A row for each figure of a cell's summary."""
+    return [
         {
             **asdict(cell),
             "metric": name,
@@ -155,15 +174,13 @@ def keep_result(
             "larger_is_better": task.larger_is_better,
             "samples": judged.num_samples,
             "encoder": "frozen" if study.frozen_draws else "trained",
-            "steps": study.finetune_steps,
+            "steps": config.run.num_steps,
             "pretrain_steps": 0 if cell.init == RANDOM else study.pretrain_steps,
             **spent,
         }
         for name, value in judged.summary.items()
         if not name.endswith("_count")
     ]
-    text = json.dumps(rows, indent=1) + "\n"
-    storage.write_text(storage.join(folder, "result.json"), text)
 
 
 def unit_of(metric: str) -> str:

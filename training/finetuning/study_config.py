@@ -26,6 +26,7 @@ class StudyConfig:
     # Heads alone are trained, on what the frozen encoder makes of every labelled image placed by
     # chance so many times (`frozen.py`); 0: the encoder is trained as well.
     frozen_draws: int = 0
+    max_passes: int | None = None  # through a cell's labelled images: it takes fewer steps then
     pretrain_set: tuple[str, ...] = ()  # overrides of the recipes
     finetune_set: tuple[str, ...] = ()
 
@@ -54,6 +55,7 @@ def cpu_study() -> StudyConfig:
         max_samples=512,
         workers=2,
         frozen_draws=1,
+        max_passes=40,  # beyond, heads know the images of a small share by heart
         pretrain_set=PRETRAIN_SET,
         finetune_set=("optimizer.base_lr=1e-2", *FINETUNE_SET),
     )
