@@ -1,6 +1,7 @@
 """The study: every cell once, rows that add up, a table and a plot."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,10 +10,11 @@ from catalog.config import override
 from tests.toy_labels import write_toy_labels
 from tests.toy_shards import write_toy_shards
 from training.__main__ import build_parser
+from training.finetuning.config import make_config
 from training.finetuning.study import headline_values, summarize
-from training.finetuning.study_cells import unit_of
+from training.finetuning.study_cells import limit_steps, unit_of
 from training.finetuning.study_config import STUDIES, StudyConfig
-from training.tasks.registry import TASKS
+from training.tasks.registry import TASKS, make_task
 
 SIZES = [
     "image_px=32", "patch_px=8", "encoder_depth=2", "encoder_width=32", "encoder_heads=2",
@@ -49,6 +51,17 @@ def test_the_ready_made_studies_name_what_there_is(size):
     study = STUDIES[size]()
     assert isinstance(study, StudyConfig) and set(study.tasks) <= set(TASKS)
     assert {"random", "mae", "both"} <= set(study.inits) and len(study.seeds) >= 3
+
+
+@pytest.mark.parametrize(("max_passes", "steps"), [(2, 6), (20, 50), (None, 50)])
+def test_few_labels_are_gone_through_no_more_than_so_often(tmp_path, max_passes, steps):
+    labels = [write_toy_labels(tmp_path / "labels")]  # 48 images
+    study = replace(STUDIES["cpu"](), finetune_steps=50, max_passes=max_passes)
+    config = override(
+        make_config("keypoints", "tiny"), ["loader.batch_size=8", "loader.label_share=0.5"]
+    )
+    found = limit_steps(study, config, make_task("keypoints", config.task), labels)
+    assert found.run.num_steps == steps
 
 
 @pytest.mark.slow

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from training.heads.dense import DenseHead, DenseHeadConfig, TokenMap
+from training.heads.dense import DenseHead, DenseHeadConfig
 from training.heads.heatmaps import draw_targets, find_peaks, heatmap_losses
 from training.heads.light import LightHead
+from training.heads.placed_tokens import TokenMap
 from training.heads.pooled import PooledHead
 from training.tasks.task import EncoderSize, Features
 

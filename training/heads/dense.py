@@ -16,7 +16,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.positions import sincos_embedding
+from training.heads.placed_tokens import TokenMap
 from training.tasks.task import EncoderSize, Features
 
 Size = Literal["tiny", "small", "base"]
@@ -80,28 +80,6 @@ class DenseHead(nn.Module):
             x_BDHW = fusion(level_BDHW, x_BDHW, size)
         maps_BKHW: Tensor = self.maps(x_BDHW)
         return maps_BKHW
-
-
-class TokenMap(nn.Module):
-    """Tokens (B, N, C) as a map (B, D, H, W) of the grid, each told where it lies.
-
-    Convolutions know no place, and tokens of an encoder with rotary positions need not tell it.
-    Without it, heatmaps of a frozen encoder do not even find where keypoints are on average.
-    """
-
-    position_ND: Tensor
-
-    def __init__(self, encoder: EncoderSize, width: int) -> None:
-        super().__init__()
-        self.grid = encoder.grid
-        self.project = nn.Linear(encoder.width, width)
-        position_ND = sincos_embedding(width, encoder.grid)
-        self.register_buffer("position_ND", position_ND, persistent=False)
-
-    def forward(self, tokens_BNC: Tensor) -> Tensor:
-        """Add the places, and lay the tokens out."""
-        x_BND = self.project(tokens_BNC) + self.position_ND
-        return x_BND.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
 
 class _Reassemble(nn.Module):

@@ -11,7 +11,8 @@ side, K maps.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.heads.dense import GROUP, DenseHeadConfig, TokenMap
+from training.heads.dense import GROUP, DenseHeadConfig
+from training.heads.placed_tokens import TokenMap
 from training.tasks.task import EncoderSize, Features
 
 

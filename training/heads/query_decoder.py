@@ -1,9 +1,5 @@
 """Learned queries that look at an encoder's tokens: what the heads of meshes are made of.
 
-Some encoders tell places only by how far apart they are (rotary positions), so their tokens need
-not say where they lie. A head must know it, both to look at a place and to tell where it looked:
-all tokens get a fixed embedding of it.
-
 Shapes: B samples, N tokens, E channels of the encoder, Q queries, D channels of the decoder.
 """
 
@@ -12,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.models.positions import sincos_embedding
+from training.heads.placed_tokens import PlacedTokens
 from training.tasks.task import EncoderSize
 
 QUERY_STD = 0.02
@@ -38,13 +34,9 @@ class QueryDecoderConfig:
 class QueryDecoder(nn.Module):
     """Tokens (B, N, E) to what each query found, (B, Q, D), normed."""
 
-    position_ND: Tensor
-
     def __init__(self, config: QueryDecoderConfig, encoder: EncoderSize, num_queries: int) -> None:
         super().__init__()
-        self.enter = nn.Linear(encoder.width, config.width)
-        position_ND = sincos_embedding(config.width, encoder.grid)
-        self.register_buffer("position_ND", position_ND, persistent=False)
+        self.enter = PlacedTokens(encoder, config.width)
         self.query = nn.Parameter(torch.randn(num_queries, config.width) * QUERY_STD)
         self.blocks = nn.ModuleList(_Block(config, num_queries) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -54,7 +46,6 @@ class QueryDecoder(nn.Module):
         memory_BND = self.enter(tokens_BNE)
         query_QD = self.query if asked_QD is None else self.query + asked_QD
         x_BQD = query_QD.expand(len(tokens_BNE), -1, -1)
-        memory_BND = memory_BND + self.position_ND
         for block in self.blocks:
             x_BQD = block(x_BQD, memory_BND)
         found_BQD: Tensor = self.norm(x_BQD)
