@@ -98,4 +98,4 @@ requirements: $(ENV)  ## pin the newest versions that pyproject.toml allows, wit
 	@.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
 
-.PHONY: help env mine pretrain query browse quality study-pretrain bench-train scaling test test-slow lint requirements
+.PHONY: help env mine pretrain finetune query browse quality study study-pretrain bench-train scaling test test-slow lint requirements

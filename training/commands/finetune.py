@@ -13,6 +13,7 @@ from training.commands.arguments import (
     budget_settings,
 )
 from training.commands.figures import print_figures
+from training.commands.running import run_and_report
 
 
 def add(commands: Commands) -> None:
@@ -48,28 +49,16 @@ def add(commands: Commands) -> None:
 
 def run_finetune(options: argparse.Namespace) -> int:
     """Train, then print the held-out figures and where things are."""
-    from training.distributed import is_first
     from training.finetuning.config import make_config
     from training.finetuning.finetune import finetune
-    from training.progress import ProgressLine
-    from training.stopping import EXIT_CODE
+    from training.loop import TrainResult
 
     config = make_config(options.task, options.preset, options.init)
     config = override(config, [*options.set, *budget_settings(options)])
     name = f"{options.task}-{options.preset}"
     out = storage.absolute(options.out or f"{DEFAULT_ROOT}/finetuning/{name}")
-    line = ProgressLine()
-    try:
-        result = finetune(config, options.shards, out, line.show)
-    finally:
-        line.close()
-    if not is_first():
-        return EXIT_CODE if result.stopped else 0
-    if result.stopped:
-        print(f"stopped after step {result.step}; run the same command again to go on")
-        return EXIT_CODE
-    print_figures({row["metric"]: row["value"] for row in result.rows})
-    print(f"{result.step} steps; checkpoint {result.checkpoint}")
-    if result.picture:
-        print(f"picture {result.picture}")
-    return 0
+
+    def print_rows(result: TrainResult) -> None:
+        print_figures({row["metric"]: row["value"] for row in result.rows})
+
+    return run_and_report(lambda show: finetune(config, options.shards, out, show), print_rows)

@@ -12,6 +12,7 @@ from training.commands.arguments import (
     add_shards,
     budget_settings,
 )
+from training.commands.running import run_and_report
 
 
 def add(commands: Commands) -> None:
@@ -43,32 +44,20 @@ def add(commands: Commands) -> None:
 def run_pretrain(options: argparse.Namespace) -> int:
     """Train, then print the held-out table and where things are."""
     from training.correspondence import format_correspondence
-    from training.distributed import is_first
     from training.evaluate import format_rows
+    from training.loop import TrainResult
     from training.presets import compose
     from training.pretrain import pretrain
-    from training.progress import ProgressLine
-    from training.stopping import EXIT_CODE
 
     config = compose(options.preset, options.method, options.keypoints)
     config = override(config, [*options.set, *budget_settings(options)])
     name = options.preset if options.method == "both" else f"{options.preset}-{options.method}"
     out = storage.absolute(options.out or f"{DEFAULT_ROOT}/training/{name}")
-    line = ProgressLine()
-    try:
-        result = pretrain(config, options.shards, out, line.show)
-    finally:
-        line.close()
-    if not is_first():
-        return EXIT_CODE if result.stopped else 0
-    if result.stopped:
-        print(f"stopped after step {result.step}; run the same command again to go on")
-        return EXIT_CODE
-    if result.rows:
-        print(format_rows(result.rows))
-        if config.model.second_image:
-            print(format_correspondence(result.rows))
-    print(f"{result.step} steps; checkpoint {result.checkpoint}")
-    if result.picture:
-        print(f"picture {result.picture}")
-    return 0
+
+    def print_rows(result: TrainResult) -> None:
+        if result.rows:
+            print(format_rows(result.rows))
+            if config.model.second_image:
+                print(format_correspondence(result.rows))
+
+    return run_and_report(lambda show: pretrain(config, options.shards, out, show), print_rows)
