@@ -129,6 +129,12 @@ def test_a_head_learns_from_the_rows_it_may_use_and_from_no_others(toy):
     assert distances[1] < 0.5 * distances[0]
 
 
+def test_no_samples_to_learn_from_are_refused(toy):
+    nothing = rows_at(toy.encoded, set())
+    with pytest.raises(ValueError, match=r"label_share = 1\.0 .* raise frozen_draws"):
+        train_head(toy.config, toy.task, toy.encoder.size, toy.encoded, nothing, CPU)
+
+
 def test_a_recipe_that_cannot_be_followed_is_refused(toy):
     config = override(toy.config, ["optimizer.ema=0.99"])
     with pytest.raises(ValueError, match=r"optimizer\.ema"):

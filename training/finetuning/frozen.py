@@ -92,7 +92,9 @@ def training_draws(
     config: FinetuneConfig, task: Task, shards: Sequence[str], draws: int
 ) -> Iterator[LabelBatch]:
     """Every training sample, whatever share of the labels the config may use, placed by chance
-    `draws` times. Raises ValueError for shards that cannot be used.
+    `draws` times, each time but for those left over from the last whole batch.
+
+    Raises ValueError for shards that cannot be used.
     """
     view = LabelView(
         image_px=config.encoder.model.image_px, augment=config.augment, seed=config.run.seed
@@ -162,9 +164,14 @@ def train_head(
     """Train a task's head for `run.num_steps` on some of the samples, by the config's recipe;
     return it ready to use.
 
-    Raises ValueError for a loss that is not finite, and for a recipe with a running mean of the
-    weights, which is not made here.
+    Raises ValueError for no samples, a loss that is not finite, and a recipe with a running mean of
+    the weights, which is not made here.
     """
+    if not len(rows_N):
+        raise ValueError(
+            f"none of the labelled samples of loader.label_share = {config.loader.label_share} is "
+            "among those encoded: raise frozen_draws or the share"
+        )
     if config.run.num_steps is None or config.optimizer.ema:
         raise ValueError("heads on frozen encoders need run.num_steps and optimizer.ema = 0")
     torch.manual_seed(config.run.seed)
