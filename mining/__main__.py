@@ -95,10 +95,19 @@ def run_mine(arguments: argparse.Namespace) -> int:
 
 def run_datasets(arguments: argparse.Namespace) -> int:
     """List what can be mined."""
+    from mining.labelling.source import labelled_adapters
+    from mining.sources.registry import paired_adapters
+
     rows = [{"dataset": name, "what": what} for name, what in BUILT_IN.items()]
     rows.append(
         {"dataset": "PATH", "what": "a video, a folder of captures, or a dataset file (.toml)"}
     )
+    for what, adapters in (("pairs", paired_adapters()), ("labels", labelled_adapters())):
+        rows += [
+            {"dataset": "PATH", "what": f'a dataset file with adapter = "{adapter}": {what}'}
+            for adapter in adapters
+            if adapter not in BUILT_IN
+        ]
     print_rows(rows, arguments.format)
     return 0
 

@@ -1,20 +1,22 @@
 """The worked example of docs/adding-a-source.md runs as it stands there."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
 from catalog import query
+from mining.__main__ import run_datasets
 from mining.config import MiningConfig
 from mining.labelling.run import label
-from mining.labelling.source import LABELLED
+from mining.labelling.source import is_labelled
 from mining.run import RunOptions
 from mining.sources.base import DatasetSpec
 from tests.labelled_runs import unwatched
@@ -69,17 +71,16 @@ def test_the_labelled_example_labels_what_its_folders_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, code = blocks("python")
-    module = ModuleType("mining.labelling.fists_and_palms")
-    exec(code, module.__dict__)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(LABELLED, "fists-and-palms", "fists_and_palms:FistsAndPalms")
+    [(name, target)] = re.findall(r'`([\w-]+) = "(fists_and_palms:\w+)"`', DOCUMENT)
+    entry = f"[crosspairs.labelled_sources]\n{name} = {target}\n"
+    plugin = install_plugin(tmp_path / "site", "fists_and_palms", code, entry)
+    monkeypatch.syspath_prepend(str(plugin))
+    assert is_labelled(name)
     for file in ("fist/ann-0.jpg", "fist/ben-0.jpg", "palm/ann-1.jpg"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / file), np.full((80, 80, 3), 90, np.uint8))
     (tmp_path / "palm" / "cy-0.jpg").write_bytes(b"")
-    spec = DatasetSpec(
-        name="hands", adapter="fists-and-palms", root=str(tmp_path), options={"side_px": 80}
-    )
+    spec = DatasetSpec(name="hands", adapter=name, root=str(tmp_path), options={"side_px": 80})
     root = str(tmp_path / "data")
     label(spec, MiningConfig(), RunOptions(root=root, workers=0), unwatched)
     found = query.select(root, "SELECT gesture, subject FROM labels ORDER BY ALL").to_pylist()
@@ -88,3 +89,15 @@ def test_the_labelled_example_labels_what_its_folders_hold(
     ]  # fmt: skip
     [lost] = query.select(root, "SELECT error FROM failures").to_pylist()
     assert "cy-0.jpg" in lost["error"]
+
+
+def test_datasets_lists_the_adapters_of_other_packages_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = "[crosspairs.sources]\nclub = club:Club\n[crosspairs.labelled_sources]\ncards = a:B\n"
+    monkeypatch.syspath_prepend(str(install_plugin(tmp_path, "club", "", entry)))
+    assert run_datasets(Namespace(format="json")) == 0
+    found = [json.loads(line)["what"] for line in capsys.readouterr().out.splitlines()]
+    for name, what in (("club", "pairs"), ("aistpp", "pairs"), ("cards", "labels"),
+                       ("freihand", "labels")):  # fmt: skip
+        assert f'a dataset file with adapter = "{name}": {what}' in found

@@ -7,6 +7,7 @@ A source tells what is known in the pixels of its own full images and in the cam
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,8 @@ from shards.labels import Body
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]  # RGB (H, W, 3)
 
-# Adapter to its class, below `mining.labelling`; a new labelled dataset is one line here.
+GROUP = "crosspairs.labelled_sources"  # entry points of other packages
+# Adapter to its class, below `mining.labelling`; a new labelled dataset of ours is one line here.
 LABELLED: Mapping[str, str] = {
     "3dpw-labelled": "threedpw:LabelledThreeDPW",
     "interhand-labelled": "interhand:LabelledInterHand",
@@ -117,7 +119,8 @@ Found = LabelledSample | LeftOut | SourceProblem
 
 
 class LabelledSource(Protocol):
-    """Finds the labelled images of a dataset: a class of no arguments, named in `LABELLED`."""
+    """Finds the labelled images of a dataset: a class of no arguments, named in `LABELLED` or by an
+    entry point."""
 
     def units(self, spec: DatasetSpec) -> LabelledListing:
         """List the work units. Raises ValueError, in one sentence, when there is nothing to label
@@ -131,15 +134,24 @@ class LabelledSource(Protocol):
         """
 
 
+def labelled_adapters() -> list[str]:
+    """The names of all labelled sources: ours, and those that other packages make known."""
+    return [*LABELLED, *(entry.name for entry in entry_points(group=GROUP))]
+
+
 def is_labelled(adapter: str) -> bool:
     """Whether an adapter gives labelled samples rather than captures to pair."""
-    return adapter in LABELLED
+    return adapter in labelled_adapters()
 
 
 def make_labelled_source(adapter: str) -> LabelledSource:
     """The labelled source of that name. Raises ValueError, naming those there are."""
-    if adapter not in LABELLED:
-        raise ValueError(f"unknown labelled adapter {adapter!r}; there are: {', '.join(LABELLED)}")
-    module, _, name = LABELLED[adapter].partition(":")
-    source: LabelledSource = getattr(import_module(f"mining.labelling.{module}"), name)()
-    return source
+    if adapter in LABELLED:
+        module, _, name = LABELLED[adapter].partition(":")
+        ours: LabelledSource = getattr(import_module(f"mining.labelling.{module}"), name)()
+        return ours
+    for entry in entry_points(group=GROUP, name=adapter):
+        theirs: LabelledSource = entry.load()()
+        return theirs
+    known = ", ".join(labelled_adapters())
+    raise ValueError(f"unknown labelled adapter {adapter!r}; there are: {known}")

@@ -23,6 +23,7 @@ BUILT_IN_CONFIG: Mapping[str, dict[str, Any]] = {
         "detect": {"parts": ["body"]},
     },
 }
+GROUP = "crosspairs.sources"  # entry points of other packages
 FILE_KEYS = {"name", "adapter", "root", "options", "config"}
 
 
@@ -67,12 +68,19 @@ def make_source(adapter: str) -> Source:
 
     if adapter in ADAPTERS:
         return DatasetSource(adapter)
-    known = {entry.name: entry for entry in entry_points(group="crosspairs.sources")}
-    if adapter not in known:
-        names = ", ".join(["folder", *BUILT_IN, *ADAPTERS, *known])
-        raise ValueError(f"unknown adapter {adapter!r}; there are: {names}")
-    source: Source = known[adapter].load()()
-    return source
+    for entry in entry_points(group=GROUP, name=adapter):
+        source: Source = entry.load()()
+        return source
+    names = ", ".join(paired_adapters())
+    raise ValueError(f"unknown adapter {adapter!r}; there are: {names}")
+
+
+def paired_adapters() -> list[str]:
+    """The names of all sources of captures: ours, and those that other packages make known."""
+    from mining.sources.datasets.source import ADAPTERS
+
+    known = [entry.name for entry in entry_points(group=GROUP)]
+    return ["folder", "demo", "synthetic", *ADAPTERS, *known]
 
 
 def _read_dataset_file(path: Path) -> tuple[DatasetSpec, dict[str, Any]]:

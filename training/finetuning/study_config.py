@@ -50,7 +50,7 @@ def cpu_study() -> StudyConfig:
         tasks=("body_mesh", "keypoints"),
         label_shares=(0.01, 0.1, 1.0),
         seeds=(0, 1, 2),
-        pretrain_steps=500,
+        pretrain_steps=600,
         finetune_steps=400,
         max_samples=512,
         workers=2,
