@@ -11,13 +11,13 @@ from tests.mesh_labels import SIZE, random_features, random_label, targets_of, w
 from tests.mesh_learning import learned_share, total_loss
 from training.bodies.levels import make_levels, random_poses
 from training.bodies.registry import make_body
+from training.distributed import CPU
 from training.heads.query_decoder import QueryDecoderConfig
 from training.heads.vertex_head import VertexHeadConfig
 from training.tasks.body_mesh_free import BodyMeshFree, BodyMeshFreeConfig, config_for
 from training.tasks.mesh_camera import seen_at
 from training.tasks.task import Outputs, Targets
 
-CPU = torch.device("cpu")
 HEAD = VertexHeadConfig(
     num_coarse=60, num_groups=12, decoder=QueryDecoderConfig(width=32, depth=1, heads=2)
 )
@@ -37,7 +37,7 @@ def labels(task: BodyMeshFree) -> list[Label]:
 def perfect(task: BodyMeshFree, targets: Targets) -> Outputs:
     fine_BV3 = task.truth(targets, whole=False).vertices_BV3
     return {
-        "coarse": fine_BV3[:, task.levels.coarse_C],
+        "coarse": fine_BV3[:, task.levels(CPU).coarse_C],
         "fine": fine_BV3,
         "camera": seen_at(targets["root_m"], targets["shares_from_cam"]),
     }
@@ -58,17 +58,17 @@ def test_coarse_vertices_and_keypoints_follow_new_poses() -> None:
 
 
 def test_groups_share_the_coarse_vertices_evenly(task: BodyMeshFree) -> None:
-    sizes = task.levels.group_C.bincount()
+    sizes = task.levels(CPU).group_C.bincount()
     assert len(sizes) == HEAD.num_groups
     assert sizes.min() >= sizes.max() // 2
-    assert len(task.levels.group_V) == CONFIG.num_vertices
-    rows = task.levels.fine_from_coarse_VC.sum(dim=1)
+    assert len(task.levels(CPU).group_V) == CONFIG.num_vertices
+    rows = task.levels(CPU).fine_from_coarse_VC.sum(dim=1)
     assert torch.allclose(rows, torch.ones_like(rows), atol=1e-5)
 
 
 def test_a_new_head_gives_nearly_the_mean_body(task: BodyMeshFree) -> None:
     outputs = task.make_head(SIZE)(random_features(2))
-    off_BV = (outputs["fine"] - task.levels.mean_V3).norm(dim=2)
+    off_BV = (outputs["fine"] - task.levels(CPU).mean_V3).norm(dim=2)
     assert 1000 * off_BV.mean() < 10.0
     assert outputs["coarse"].shape == (2, HEAD.num_coarse, 3)
 

@@ -12,6 +12,7 @@ from tests.mesh_labels import random_label, targets_of
 from tests.smplx_files import save
 from training.bodies.registry import make_body
 from training.bodies.rotations import matrix_to_6d
+from training.distributed import CPU
 from training.heads.query_decoder import QueryDecoderConfig
 from training.heads.vertex_head import VertexHeadConfig
 from training.tasks.body_mesh import BodyMesh, BodyMeshConfig
@@ -19,7 +20,6 @@ from training.tasks.body_mesh_free import BodyMeshFree, BodyMeshFreeConfig
 from training.tasks.mesh_camera import seen_at
 from training.tasks.task import Outputs, Targets
 
-CPU = torch.device("cpu")
 SAMPLES = ("male", "neutral", "female", "male")
 
 
@@ -113,7 +113,7 @@ def test_vertices_without_parameters_are_learned_of_all_genders(
     targets = targets_of(task, labels)
     truth = task.truth(targets, whole=False)
     outputs = {
-        "coarse": truth.vertices_BV3[:, task.levels.coarse_C],
+        "coarse": truth.vertices_BV3[:, task.levels(CPU).coarse_C],
         "fine": truth.vertices_BV3,
         "camera": seen_at(targets["root_m"], targets["shares_from_cam"]),
     }

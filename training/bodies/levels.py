@@ -39,6 +39,12 @@ class Levels:
     group_C: Tensor  # of each coarse vertex
     group_V: Tensor  # of each vertex: that of the coarse one it is made of most
 
+    def to(self, device: torch.device) -> "Levels":
+        """The same on a device."""
+        if self.mean_V3.device == device:
+            return self
+        return Levels(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 @torch.no_grad()
 def make_levels(body: BodyModel, num_coarse: int, num_groups: int) -> Levels:

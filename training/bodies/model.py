@@ -14,6 +14,7 @@ Shapes: B samples, J joints, S shape values, V vertices given, M vertices of the
 faces, K keypoints.
 """
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -77,9 +78,9 @@ class BodyModel(nn.Module):
         """K."""
         return len(self.keypoint_names)
 
+    @abstractmethod
     def forward(self, rotations_BJ33: Tensor, shape_BS: Tensor) -> BodyOutput:
         """Pose bodies; differentiable in both."""
-        raise NotImplementedError
 
     def cut(self, num_vertices: int) -> None:
         """Give only so many vertices from now on, spread evenly.

@@ -47,7 +47,7 @@ def draw_study(study: StudyConfig, rows: Sequence[dict[str, Any]], folder: str) 
         better = "higher" if of_task[0]["larger_is_better"] else "lower"
         axes.set_ylabel(f"{of_task[0]['metric']} ({better} is better)")
         seeds = f"mean and deviation of {len(study.seeds)} seeds"
-        axes.set_title(f"{task}, {study.preset}: held-out people, {seeds}")
+        axes.set_title(f"{task} ({study.preset}): {seeds}")
         axes.legend()
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=130)

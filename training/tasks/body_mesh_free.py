@@ -7,9 +7,11 @@ Shapes: B samples, V vertices in the losses, C coarse ones.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from training.bodies.levels import Levels, make_levels
+from training.distributed import CPU
 from training.heads.vertex_head import VertexHead, VertexHeadConfig
 from training.tasks.mesh_camera import mean_camera, root_position
 from training.tasks.mesh_config import MeshConfig, Size
@@ -56,17 +58,22 @@ class BodyMeshFree(MeshTask):
         super().__init__(config)
         self.head_config = config.head
         self.factors: Mapping[str, float] = vars(config.factors)
-        self.levels: Levels = make_levels(self._few, config.head.num_coarse, config.head.num_groups)
+        self._levels = make_levels(self._few, config.head.num_coarse, config.head.num_groups)
+
+    def levels(self, device: torch.device) -> Levels:
+        """The levels of the mesh."""
+        self._levels = self._levels.to(device)
+        return self._levels
 
     def make_head(self, encoder: EncoderSize) -> nn.Module:
         """The head: see `VertexHead` for its outputs."""
         start = mean_camera(self.config.camera, self.config.mean_scale)
-        return VertexHead(self.head_config, encoder, self.levels, start)
+        return VertexHead(self.head_config, encoder, self.levels(CPU), start)
 
     def points(self, outputs: Outputs, shares_from_cam_B33: Tensor, whole: bool) -> MeshPoints:
         """The vertices, of which the body model's fixed matrix makes the whole mesh."""
         fine_BV3 = outputs["fine"]
-        keypoints_BK3 = self.levels.keypoints_from_fine_KV.to(fine_BV3.device) @ fine_BV3
+        keypoints_BK3 = self.levels(fine_BV3.device).keypoints_from_fine_KV @ fine_BV3
         vertices_BV3 = self.few(fine_BV3.device).upsample(fine_BV3) if whole else fine_BV3
         root_B3 = root_position(outputs["camera"], shares_from_cam_B33, self.config.camera)
         return MeshPoints(vertices_BV3, keypoints_BK3, root_B3)
@@ -77,7 +84,7 @@ class BodyMeshFree(MeshTask):
 
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
-        coarse_C = self.levels.coarse_C.to(targets["shape"].device)
+        coarse_C = self.levels(targets["shape"].device).coarse_C
         truth = self.truth(targets, whole=False)
         off_BC3 = outputs["coarse"] - truth.vertices_BV3[:, coarse_C]
         return {

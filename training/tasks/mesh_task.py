@@ -7,6 +7,7 @@ is trained faster, and judged all the same.
 Shapes: B samples, V vertices, K keypoints.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from training.tasks.mesh_targets import MeshSizes, mesh_target
 from training.tasks.task import EncoderSize, Outputs, Targets
 
 
-class MeshTask:
+class MeshTask(ABC):
     """The base of the mesh tasks."""
 
     name: str
@@ -78,13 +79,13 @@ class MeshTask:
         body = self.whole(device) if whole else self.few(device)
         return true_points(body, partial(self.whole, device), targets)
 
+    @abstractmethod
     def make_head(self, encoder: EncoderSize) -> nn.Module:
         """See Task."""
-        raise NotImplementedError
 
+    @abstractmethod
     def points(self, outputs: Outputs, shares_from_cam_B33: Tensor, whole: bool) -> MeshPoints:
         """The meshes predicted, with the vertices of the losses or with all."""
-        raise NotImplementedError
 
     def target(self, label: Label, images: Sequence[Placed]) -> dict[str, npt.NDArray[np.generic]]:
         """See `mesh_targets`; of two views, the first is asked for."""
@@ -100,9 +101,9 @@ class MeshTask:
         """See Task."""
         return shared_weights(targets, self.roots)
 
+    @abstractmethod
     def losses(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
         """See Task."""
-        raise NotImplementedError
 
     def shared(self, outputs: Outputs, targets: Targets, truth: MeshPoints) -> dict[str, Tensor]:
         """The terms that all mesh tasks have, see `mesh_losses`."""
