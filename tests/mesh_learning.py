@@ -24,10 +24,11 @@ def learned_share(task: MeshTask, targets: Targets, steps: int = 80) -> float:
     features = random_features(len(targets["has_body"]))
     head = task.make_head(SIZE)
     optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3)
-    before = task.metrics(head(features), targets)["pve_mm"].mean()
+    before = task.metrics(head.eval()(features), targets)["pve_mm"].mean()
+    head.train()
     for _ in range(steps):
         optimizer.zero_grad()
         total_loss(task, head(features), targets).backward()
         optimizer.step()
-    after = task.metrics(head(features), targets)["pve_mm"].mean()
+    after = task.metrics(head.eval()(features), targets)["pve_mm"].mean()
     return float(after / before)

@@ -16,9 +16,10 @@ from catalog import query
 from mining.__main__ import run_datasets
 from mining.config import MiningConfig
 from mining.labelling.run import label
-from mining.labelling.source import is_labelled
+from mining.labelling.source import is_labelled, make_labelled_source
 from mining.run import RunOptions
 from mining.sources.base import DatasetSpec
+from mining.sources.registry import make_source
 from tests.labelled_runs import unwatched
 from tests.plugins import install_plugin
 from tests.videos import write_video
@@ -89,6 +90,19 @@ def test_the_labelled_example_labels_what_its_folders_hold(
     ]  # fmt: skip
     [lost] = query.select(root, "SELECT error FROM failures").to_pylist()
     assert "cy-0.jpg" in lost["error"]
+
+
+def test_a_package_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = "[crosspairs.sources]\nclub = club:Club\n[crosspairs.labelled_sources]\ncards = nil:B\n"
+    monkeypatch.syspath_prepend(str(install_plugin(tmp_path, "club", "", entry)))
+    with pytest.raises(ValueError, match=r"'club' of crosspairs\.sources .* club:Club"):
+        make_source("club")
+    with pytest.raises(ValueError, match=r"'cards' .*No module named 'nil'"):
+        make_labelled_source("cards")
+    with pytest.raises(ValueError, match=r"'freihnad'; there are: .*aistpp.*freihand.*cards"):
+        make_source("freihnad")
 
 
 def test_datasets_lists_the_adapters_of_other_packages_too(

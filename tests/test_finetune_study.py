@@ -1,7 +1,9 @@
 """The study: every cell once, rows that add up, a table and a plot."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,8 @@ from tests.toy_labels import write_toy_labels
 from tests.toy_shards import write_toy_shards
 from training.__main__ import build_parser
 from training.finetuning.config import make_config
-from training.finetuning.study import headline_values, summarize
-from training.finetuning.study_cells import limit_steps, unit_of
+from training.finetuning.study import headline_values, run_study, summarize
+from training.finetuning.study_cells import limit_steps, shards_id, unit_of
 from training.finetuning.study_config import STUDIES, StudyConfig
 from training.tasks.registry import TASKS, make_task
 
@@ -96,3 +98,38 @@ def test_a_study_runs_every_cell_once_and_goes_on_where_it_stopped(tmp_path, cap
     before = {path: path.stat().st_mtime_ns for path in results}
     assert main(build_parser(), [*command, *asked]) == 0
     assert {path: path.stat().st_mtime_ns for path in results} == before and len(before) == 4
+    lost = results[0]
+    figures = values_of(lost)
+    lost.unlink()  # one cell alone is done again, and comes to the same
+    shutil.rmtree(tmp_path / "root" / "reports")
+    assert main(build_parser(), [*command, *asked]) == 0
+    assert values_of(lost) == figures
+    assert [path.stat().st_mtime_ns for path in results[1:]] == list(before.values())[1:]
+
+
+def values_of(result: Path) -> dict[str, float]:
+    return {row["metric"]: row["value"] for row in json.loads(result.read_text())}
+
+
+def test_other_labels_have_cells_of_their_own(tmp_path):
+    some, others = (write_toy_labels(tmp_path / name, sizes) for name, sizes in
+                    (("some", (24, 24)), ("others", (24, 16))))  # fmt: skip
+    again = write_toy_labels(tmp_path / "again", (24, 24))
+    assert shards_id([some]) == shards_id([again]) != shards_id([others])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["max_passes=0"], "max_passes must be 1 or more"),
+        (["tasks=keypoint"], "keypoint"),
+        (["label_shares=2"], "label_share"),
+        (["finetune_set=encoder.frozen=false"], "set frozen_draws=0"),
+        (["inits=random,boht"], "unknown init 'boht'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, settings, said):
+    with pytest.raises(ValueError, match=said):
+        study = override(STUDIES["cpu"](), settings)
+        run_study(study, ["nowhere"], ["nowhere"], str(tmp_path / "out"), lambda share, text: None)
+    assert not (tmp_path / "out").exists()

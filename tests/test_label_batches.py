@@ -161,6 +161,25 @@ def test_a_held_out_batch_that_is_all_damaged_makes_no_sample_count_twice(tmp_pa
     assert sum(map(len, held_out_batches([url], task, config, 3))) <= 3
 
 
+def test_held_out_samples_of_which_none_can_be_used_are_refused(tmp_path):
+    url = write_toy_labels(tmp_path / "set", val_size=4)
+    shard = next(Path(url).glob("val-*.tar"))
+    shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8\xff", b"\x00\x00\x00"))
+    config = make_config("keypoints", "tiny")
+    config = replace(config, loader=replace(config.loader, max_bad_share=1.0))
+    with pytest.raises(ValueError, match=r"no held-out sample can be used; .*val-.* sample"):
+        list(held_out_batches([url], keypoints(), config, None))
+
+
+def test_usable_places_are_those_that_some_epoch_reads(tmp_path):
+    hands = write_toy_labels(tmp_path / "set", parts=("left_hand", "right_hand"))
+    for parts in ((), ("left_hand=3", "right_hand=1"), ("left_hand=1",)):
+        loader = make_loader(hands, keypoints(of="hand"), parts=parts, batch_size=4)
+        read = {place for batch in take(loader, 12 * loader.num_batches) for place in batch.places}
+        assert loader.usable_places() == read
+        assert len(read) == (24 if parts == ("left_hand=1",) else 48)
+
+
 def test_samples_of_one_image_and_of_two_views_may_lie_in_one_set(tmp_path):
     singles = write_toy_labels(tmp_path / "singles")
     twos = write_toy_labels(tmp_path / "twos", kind="two_view")

@@ -17,6 +17,7 @@ from torch import nn
 
 from catalog import storage
 from catalog.config import to_dict
+from catalog.ids import seed_of
 from shards.format import SPLITS, read_index
 from training.checkpoint import (
     KeepConfig,
@@ -194,6 +195,8 @@ def run_job(
 
             rate = learning_rate(config.optimizer, num_samples, used)
             set_learning_rate(optimizer, rate)
+            # What a step draws, as dropout does, follows from its number: restarts change nothing.
+            torch.manual_seed(seed_of("step", run.seed, step, ranks.rank))
             sums = stepper.step(batch)
             step += 1
             finite.add(sums, step, batch)

@@ -18,14 +18,13 @@ from training.correspondence import CorrespondenceConfig, correspondence_rows, f
 from training.distributed import choose_device
 from training.evaluate import evaluate, format_rows, load_held_out
 from training.loading.masking import MaskingConfig
+from training.loop import Show
 from training.models.croco import Croco
 from training.presets import compose
 from training.pretrain import pretrain
 from training.run_config import PretrainConfig, held_out_view
 
 MAX_PAIRS = 1024  # held-out pairs
-
-Show = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

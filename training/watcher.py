@@ -5,7 +5,7 @@ where one is kept), so it does not matter how the model is divided among ranks. 
 gathering needs them all.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +21,7 @@ from training.run_log import RunLog, Window, format_training
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class RunWatcher(Generic[Model]):
+class RunWatcher(ABC, Generic[Model]):
     """The base of watchers: implements all of `Watcher` but what is looked at."""
 
     def __init__(

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from mining.decoding.images import ImageSequenceReader
 from mining.decoding.video import DecodeConfig, VideoReader
+from mining.plugins import load_plugin
 from mining.sources.base import Reader
 
 
@@ -45,5 +46,5 @@ class Readers:
                 f"unknown reader {name!r}; there are: video, images, synthetic, annotated"
                 + "".join(f", {other}" for other in known)
             )
-        reader: Reader = known[name].load()()
+        reader: Reader = load_plugin(known[name])()
         return reader

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.detecting.config import DetectConfig
+from mining.plugins import load_plugin
 from mining.sources.base import Detection, Part
 
 
@@ -54,7 +55,7 @@ def make_hand_finder(config: DetectConfig) -> HandFinder:
     """
     known = {entry.name: entry for entry in entry_points(group="crosspairs.hand_finders")}
     if config.hand_model in known:
-        finder: HandFinder = known[config.hand_model].load()(config)
+        finder: HandFinder = load_plugin(known[config.hand_model])(config)
         return finder
     if config.hand_model != "default" and not Path(config.hand_model).expanduser().is_file():
         names = ", ".join(["default", "the path of a .task file", *known])

@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mining.detecting.config import DetectConfig
 from mining.detecting.yolo import load_yolo
+from mining.plugins import load_plugin
 from mining.sources.base import Detection
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def make_segmenter(config: DetectConfig) -> Segmenter | None:
         return None
     known = {entry.name: entry for entry in entry_points(group="crosspairs.segmenters")}
     if config.masks in known:
-        segmenter: Segmenter = known[config.masks].load()(config)
+        segmenter: Segmenter = load_plugin(known[config.masks])(config)
         return segmenter
     if not Path(config.masks).expanduser().is_file():
         names = ", ".join(["none", "the path of a weights file", *known])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mining.detecting.config import DetectConfig
 from mining.detecting.yolo import load_yolo
+from mining.plugins import load_plugin
 from mining.sources.base import Detection
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def make_detector(config: DetectConfig) -> Detector:
     if config.detector not in known:
         names = ", ".join(["ultralytics", *known])
         raise ValueError(f"detect.detector={config.detector}: unknown; there are: {names}")
-    detector: Detector = known[config.detector].load()(config)
+    detector: Detector = load_plugin(known[config.detector])(config)
     return detector
 
 

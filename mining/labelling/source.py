@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.plugins import load_plugin
 from mining.sources.base import DatasetSpec, Part, SourceProblem
 from shards.labels import Body
 
@@ -151,7 +152,7 @@ def make_labelled_source(adapter: str) -> LabelledSource:
         ours: LabelledSource = getattr(import_module(f"mining.labelling.{module}"), name)()
         return ours
     for entry in entry_points(group=GROUP, name=adapter):
-        theirs: LabelledSource = entry.load()()
+        theirs: LabelledSource = load_plugin(entry)()
         return theirs
     known = ", ".join(labelled_adapters())
     raise ValueError(f"unknown labelled adapter {adapter!r}; there are: {known}")

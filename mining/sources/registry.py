@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.names import dataset_name, read_dataset_file
+from mining.labelling.source import labelled_adapters
+from mining.plugins import load_plugin
 from mining.sources.base import DatasetSpec, Source
 
 BUILT_IN: Mapping[str, str] = {
@@ -69,9 +71,9 @@ def make_source(adapter: str) -> Source:
     if adapter in ADAPTERS:
         return DatasetSource(adapter)
     for entry in entry_points(group=GROUP, name=adapter):
-        source: Source = entry.load()()
+        source: Source = load_plugin(entry)()
         return source
-    names = ", ".join(paired_adapters())
+    names = ", ".join([*paired_adapters(), *labelled_adapters()])
     raise ValueError(f"unknown adapter {adapter!r}; there are: {names}")
 
 

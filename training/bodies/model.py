@@ -14,7 +14,7 @@ Shapes: B samples, J joints, S shape values, V vertices given, M vertices of the
 faces, K keypoints.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -35,7 +35,7 @@ class BodyOutput(NamedTuple):
     keypoints_BK3: Tensor
 
 
-class BodyModel(nn.Module):
+class BodyModel(nn.Module, ABC):
     """The base of all body models; its buffers are not saved with a checkpoint, as they are made
     from the model's name.
 

@@ -36,7 +36,7 @@ def held_out_batches(
 ) -> Iterator[LabelBatch]:
     """Read up to `max_samples` samples of a split (None: all), always the same ones, once.
 
-    Raises ValueError when there are none.
+    Raises ValueError when there are none, or none that can be used.
     """
     size = BATCH_SIZE if max_samples is None else min(BATCH_SIZE, max_samples)
     loading = replace(
@@ -51,16 +51,20 @@ def held_out_batches(
 
 def _first(batches: Iterator[LabelBatch], max_samples: int | None) -> Iterator[LabelBatch]:
     """The batches that have any sample, cut off after so many samples."""
-    left = max_samples
+    left, found, damaged = max_samples, False, ""
     for batch in batches:
+        damaged = next(iter(batch.damaged.values()), damaged)
         if left is not None and left < len(batch):
             batch = next(batch.chunks(left))
         if len(batch):
+            found = True
             yield batch
         if left is not None:
             left -= len(batch)
             if left <= 0:
-                return
+                break
+    if not found:
+        raise ValueError(f"no held-out sample can be used; one of them: {damaged}")
 
 
 @torch.no_grad()

@@ -1,5 +1,5 @@
-"""Heads on a frozen encoder: it sees every labelled image once, and what it makes of them trains
-many heads.
+"""Heads on a frozen encoder: it sees every labelled image a few times, and what it makes of them
+trains many heads.
 
 Chance places each image anew for every draw, as in training; but heads meet the same few draws
 again, where a whole run would place every image anew in every epoch.
@@ -145,7 +145,7 @@ def encode(
 def usable_places(config: FinetuneConfig, task: Task, shards: Sequence[str]) -> set[str]:
     """Where the samples lie that training may use, by the config's share of the labels."""
     view = LabelView(image_px=config.encoder.model.image_px, augment=config.augment, seed=0)
-    return LabelLoader(shards, task, config.loader, view).places()
+    return LabelLoader(shards, task, config.loader, view).usable_places()
 
 
 def rows_at(encoded: EncodedBatch, places: set[str]) -> Tensor:

@@ -9,7 +9,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from itertools import product
 from multiprocessing import get_context
@@ -20,14 +20,13 @@ import torch
 
 from catalog import storage
 from catalog.config import config_hash, override
+from catalog.ids import content_id
 from training.finetuning.config import RANDOM
-from training.finetuning.study_cells import Cell, Row, run_cells
+from training.finetuning.study_cells import Cell, Row, cell_config, run_cells, shards_id
 from training.finetuning.study_config import StudyConfig
-from training.loop import show_nothing
+from training.loop import Show, show_nothing
 from training.presets import METHODS, compose
 from training.pretrain import pretrain
-
-Show = Callable[[float, str], None]
 
 
 def run_study(
@@ -49,6 +48,9 @@ def run_study(
         known = f"{RANDOM}, {', '.join(METHODS)}"
         raise ValueError(f"unknown init {sorted(unknown)[0]!r}; there are: {known}")
     parts = divide_cells(study)
+    for cells in parts:  # what is wrong with any is known before hours of pre-training
+        for cell in cells:
+            cell_config(study, cell, RANDOM)
     progress = Progress(
         show,
         len(methods) * study.pretrain_steps,
@@ -160,7 +162,10 @@ def headline_values(rows: Sequence[Row], task: str, init: str, share: float) -> 
     return [
         row["value"]
         for row in rows
-        if is_headline(row, task) and row["init"] == init and row["label_share"] == share
+        if is_headline(row, task)
+        and row["init"] == init
+        and row["label_share"] == share
+        and row["value"] is not None
     ]
 
 
@@ -178,7 +183,8 @@ def pretrain_encoder(study: StudyConfig, method: str, pairs: Sequence[str], out:
     length = [*every, "run.minutes=none", "run.epochs=none", "run.keep_last=1"]
     length += ["run.tensorboard=false"]
     config = override(compose(study.preset, method), [*length, *study.pretrain_set])
-    folder = storage.join(out, f"pretrain-{method}-{config_hash(config)[:8]}")
+    depends_on = content_id(config_hash(config), shards_id(pairs))
+    folder = storage.join(out, f"pretrain-{method}-{depends_on[:8]}")
     seconds = storage.join(folder, "seconds.json")
     if not storage.exists(seconds):
         started = time.perf_counter()

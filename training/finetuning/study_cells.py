@@ -13,6 +13,7 @@ import torch
 from catalog import storage
 from catalog.config import config_hash, override
 from catalog.ids import content_id
+from shards.format import read_index
 from training.distributed import choose_device
 from training.finetuning.config import RANDOM, FinetuneConfig, make_config
 from training.finetuning.evaluate import Judged, held_out_batches, judge
@@ -31,6 +32,8 @@ from training.finetuning.study_config import StudyConfig
 from training.loop import show_nothing
 from training.tasks.registry import complete_config, make_task
 from training.tasks.task import Task
+
+ENCODING_SEED = 0  # of frozen random encoders, and of how images are placed before them
 
 Row = dict[str, Any]
 Result = tuple[Judged, dict[str, float]]  # and how many seconds went into what
@@ -62,7 +65,8 @@ def run_cells(
     recipes = {
         cell: limit_steps(study, cell_config(study, cell, source), task, labels) for cell in cells
     }
-    folders = {cell: cell_folder(study, cell, recipes[cell], out) for cell in cells}
+    of_labels = shards_id(labels)
+    folders = {cell: cell_folder(study, cell, recipes[cell], of_labels, out) for cell in cells}
     missing = [cell for cell in cells if not storage.exists(result_url(folders[cell]))]
     judged: Iterable[Result]
     if study.frozen_draws:
@@ -72,6 +76,8 @@ def run_cells(
     for cell, (figures, spent) in zip(missing, judged, strict=True):
         rows = make_rows(study, cell, recipes[cell], task, figures, spent)
         storage.write_text(result_url(folders[cell]), json.dumps(rows, indent=1) + "\n")
+        if not study.frozen_draws:
+            shutil.rmtree(storage.join(folders[cell], "checkpoints"))  # there are many cells
     return [
         row for cell in cells for row in json.loads(storage.read_text(result_url(folders[cell])))
     ]
@@ -86,21 +92,20 @@ def run_whole(
     seconds = time.perf_counter() - started
     model, task, config = load_finetuned(folder, choose_device(config.run.device))
     judged = judge(model, task, held_out_batches(labels, task, config, study.max_samples))
-    shutil.rmtree(storage.join(folder, "checkpoints"))  # there are many cells
     return judged, {"seconds": round(seconds, 1)}
 
 
 def run_frozen(
     study: StudyConfig, recipes: Mapping[Cell, FinetuneConfig], task: Task, labels: Sequence[str]
 ) -> Iterator[Result]:
-    """Train heads on a frozen encoder that sees the images once for all of these cells, which
+    """Train heads on a frozen encoder, which sees the images for all of these cells at once: they
     differ in their share of the labels and seed alone.
     """
     if not recipes:
         return
     started = time.perf_counter()
     # The encoder, and how images are placed, are the same whichever cells are missing.
-    config = override(next(iter(recipes.values())), [f"run.seed={study.seeds[0]}"])
+    config = override(next(iter(recipes.values())), [f"run.seed={ENCODING_SEED}"])
     device, size = choose_device(config.run.device), config.encoder.model.image_px
     encoder = start_encoder(config, task, device)
     images = torch.zeros(1, task.num_images, 3, size, size, device=device)
@@ -120,7 +125,10 @@ def run_frozen(
 
 
 def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
-    """The recipe of a cell's training. Raises ValueError for settings that there are not."""
+    """The recipe of a cell's training.
+
+    Raises ValueError for settings that there are not, and for some that frozen encoders forbid.
+    """
     settings = [
         f"run.num_steps={study.finetune_steps}",
         *(f"run.{name}=1000000" for name in ("evaluate_every", "pictures_every")),
@@ -130,7 +138,13 @@ def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
         *(("encoder.frozen=true", "optimizer.ema=0") if study.frozen_draws else ()),
     ]
     config = make_config(cell.task, study.preset, source)
-    return override(config, [*settings, *study.finetune_set])
+    config = override(config, [*settings, *study.finetune_set])
+    if study.frozen_draws and (not config.encoder.frozen or config.optimizer.ema):
+        raise ValueError(
+            "frozen_draws is for frozen encoders and heads without a running mean: leave "
+            "encoder.frozen and optimizer.ema out of finetune_set, or set frozen_draws=0"
+        )
+    return config
 
 
 def limit_steps(
@@ -144,9 +158,17 @@ def limit_steps(
     return override(config, [f"run.num_steps={steps}", f"run.checkpoint_every={steps}"])
 
 
-def cell_folder(study: StudyConfig, cell: Cell, config: FinetuneConfig, out: str) -> str:
-    """Where a cell's training is kept: another recipe has another folder."""
-    depends_on = content_id(config_hash(config), study.frozen_draws, study.max_samples)
+def shards_id(urls: Sequence[str]) -> str:
+    """What some shard sets hold, wherever they lie. Raises ValueError for one without an index."""
+    return content_id([[shard.sha256 for shard in read_index(url).shards] for url in urls])
+
+
+def cell_folder(
+    study: StudyConfig, cell: Cell, config: FinetuneConfig, of_labels: str, out: str
+) -> str:
+    """Where a cell's training is kept: another recipe, or other labels, have another folder."""
+    recipe = config_hash(config)
+    depends_on = content_id(recipe, of_labels, study.frozen_draws, study.max_samples)
     return storage.join(out, f"{cell.name}-{depends_on[:8]}")
 
 
@@ -163,17 +185,17 @@ def make_rows(
     judged: Judged,
     spent: Mapping[str, float],
 ) -> list[Row]:
-    """A row for each figure of a cell's summary."""
+    """A row for each figure of a cell's summary; None for what could not be judged."""
     return [
         {
             **asdict(cell),
             "metric": name,
-            "value": value,
+            "value": value if math.isfinite(value) else None,
             "unit": unit_of(name),
             "headline": name == task.headline,
             "larger_is_better": task.larger_is_better,
             "samples": judged.num_samples,
-            "encoder": "frozen" if study.frozen_draws else "trained",
+            "encoder": "frozen" if config.encoder.frozen else "trained",
             "steps": config.run.num_steps,
             "pretrain_steps": 0 if cell.init == RANDOM else study.pretrain_steps,
             **spent,
@@ -185,7 +207,7 @@ def make_rows(
 
 def unit_of(metric: str) -> str:
     """A metric's unit, from the end of its name."""
-    for ending, unit in (("_mm", "mm"), ("_px", "px"), ("_m", "m"), ("_deg", "deg")):
+    for ending, unit in (("_mm", "mm"), ("_cm", "cm"), ("_px", "px"), ("_m", "m"), ("_deg", "deg")):
         if metric.endswith(ending):
             return unit
     return "share"

@@ -212,9 +212,13 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
             subset=Subset(share=share, parts=task.parts, kinds=(kind,), seed=config.label_seed),
         )
         maker = LabelBatchMaker(urls, task, view, reading, config)
-        self.places = maker.places
+        self._places = maker.places
         super().__init__(urls, maker, config)
         self.refuse_too_few(f"{split} samples of {kind} {', '.join(task.parts)}", world_size)
+
+    def usable_places(self) -> set[str]:
+        """Where the samples lie that are read at all, as `LabelBatch.places` has them."""
+        return self._places()
 
     def _finish(self, made: LabelBatch) -> tuple[LabelBatch, Damage]:
         return made.pin_memory() if self._pin_memory else made, made.damaged

@@ -151,6 +151,19 @@ def epoch_order(mixture: Mixture, seed: int, epoch: int) -> Slots:
     return slots
 
 
+def read_at_all(mixture: Mixture) -> Slots:
+    """Return a slot for each sample that some epoch reads, in the order of the tars."""
+    slots = [np.empty((0, 3), np.int64)]
+    for number, of_set in enumerate(mixture.sets):
+        sizes = of_set.shard_sizes
+        shard_N = np.repeat(np.arange(len(sizes)), sizes)
+        position_N = np.arange(len(shard_N)) - (np.cumsum(sizes) - sizes)[shard_N]
+        read_N = (of_set.quotas_G > 0)[of_set.groups_N]
+        set_N = np.full(len(shard_N), number)
+        slots.append(np.stack([set_N, shard_N, position_N], axis=1)[read_N])
+    return np.concatenate(slots)
+
+
 def _read_set(of_set: SetSamples, window_shards: int, rng: np.random.Generator) -> Ints:
     """The shard and position of each of a set's slots, in order: (slots, 2)."""
     sizes, groups_N, quotas_G = of_set.shard_sizes, of_set.groups_N, of_set.quotas_G

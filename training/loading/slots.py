@@ -14,7 +14,14 @@ from catalog.config import to_dict
 from catalog.ids import content_id
 from shards.format import Contents, ShardIndex, read_index
 from training.loading.mixture import Shares
-from training.loading.order import ALL, Slots, Subset, epoch_order, make_mixture
+from training.loading.order import (
+    ALL,
+    Slots,
+    Subset,
+    epoch_order,
+    make_mixture,
+    read_at_all,
+)
 from training.loading.prefetch import Prefetcher
 from training.loading.reader import ShardCache
 from training.loading.shard_files import ShardFiles, ShardFilesConfig
@@ -121,9 +128,8 @@ class SlotReader:
         return f"{self._shards[of_set][shard][0]} sample {position}"
 
     def names(self) -> set[str]:
-        """Where the samples that are read at all lie."""
-        order = epoch_order(self.mixture, self._reading.seed, epoch=0)
-        return {self.name(slot) for slot in order.tolist()}
+        """Where the samples that are read at all lie, over all epochs."""
+        return {self.name(slot) for slot in read_at_all(self.mixture).tolist()}
 
     def read(self, slot: Sequence[int]) -> FoundSample:
         """Read a slot's sample. Raises ValueError or OSError when it is damaged or lost."""

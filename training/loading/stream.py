@@ -7,7 +7,7 @@ processes changes nothing. What a batch is made of, its maker says (`batches.py`
 """
 
 import signal
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -71,7 +71,7 @@ class Maker(Protocol[Made_co]):
         """Make a batch."""
 
 
-class StreamLoader(Generic[Made, Batch]):
+class StreamLoader(ABC, Generic[Made, Batch]):
     """An endless iterator over batches; `state` and `restore` give and take its position."""
 
     def __init__(self, urls: Sequence[str], maker: Maker[Made], config: StreamConfig) -> None:

@@ -174,4 +174,4 @@ class MeshTask(ABC):
         }
 
 
-_MODELS = ("_few", "_whole")
+_MODELS = ("_few", "_whole", "_levels")
