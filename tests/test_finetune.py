@@ -22,7 +22,7 @@ from training.finetuning.model import FinetunedModel, load_finetuned
 from training.finetuning.objective import TaskObjective
 from training.initialize import InitConfig
 from training.loop import stepping_of
-from training.models.croco import Croco
+from training.models.croco import Croco, CrocoConfig
 from training.models.encoders import EncoderConfig, make_encoder, resolve_encoder
 from training.presets import compose
 from training.pretrain import pretrain
@@ -120,6 +120,15 @@ def test_every_trained_weight_has_a_gradient(labels, head, timm_name):
     trained = [p for p in model.parameters() if p.requires_grad]
     assert all(p.grad is not None for p in trained)
     assert len(trained) >= len(list(model.parameters())) - 4
+
+
+def test_images_that_cut_a_patch_of_timm_are_refused():
+    sizes = CrocoConfig(image_px=40, patch_px=8)
+    config = EncoderConfig(timm="vit_wee_patch16_reg1_gap_256", model=sizes)
+    with pytest.raises(
+        ValueError, match=r"40 px .* 16 px patches: set encoder\.model\.image_px=32"
+    ):
+        make_encoder(config, num_images=1)
 
 
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(labels):

@@ -225,6 +225,13 @@ def _make_vit(name: str, image_px: int) -> Any:
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm {timm.__version__} has no model {name!r}: see timm.list_models()")
     vit = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_px)
+    patch_px = vit.patch_embed.patch_size[0]
+    if image_px % patch_px:
+        nearest_px = max(1, round(image_px / patch_px)) * patch_px
+        raise ValueError(
+            f"images of {image_px} px are no whole number of {name}'s {patch_px} px patches: set "
+            f"encoder.model.image_px={nearest_px}"
+        )
     if not all(
         hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "fc_norm")
     ):
