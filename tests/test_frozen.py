@@ -129,6 +129,20 @@ def test_a_head_learns_from_the_rows_it_may_use_and_from_no_others(toy):
     assert distances[1] < 0.5 * distances[0]
 
 
+def test_damaged_samples_are_left_out_and_named(tmp_path):
+    url = write_toy_labels(tmp_path / "set")
+    shard = next(Path(url).glob("train-000000.tar"))
+    data = shard.read_bytes()
+    shard.write_bytes(data.replace(b"\xff\xd8\xff", b"\x00\x00\x00", 1))
+    config = override(make_config("keypoints", "tiny"), [*SETTINGS, "loader.max_bad_share=0.1"])
+    task = make_task("keypoints", config.task)
+    encoder = start_encoder(config, task, CPU)
+    encoded = encode(encoder, training_draws(config, task, [url], draws=1), CPU, with_stages=False)
+    assert len(encoded) == 48 and len(set(encoded.sample_ids)) == 47
+    [said] = encoded.damaged.values()
+    assert "train-000000.tar sample 0" in said
+
+
 def test_no_samples_to_learn_from_are_refused(toy):
     nothing = rows_at(toy.encoded, set())
     with pytest.raises(ValueError, match=r"label_share = 1\.0 .* raise frozen_draws"):

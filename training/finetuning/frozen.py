@@ -8,7 +8,7 @@ Shapes: N samples encoded, R of them in a batch.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -36,6 +36,7 @@ class EncodedBatch:
     targets: Mapping[str, Tensor]  # the task's, (N, ...) each
     metas: list[dict[str, Any]]
     places: list[str]  # shard and position of each sample
+    damaged: dict[tuple[int, ...], str] = field(default_factory=dict)  # what was left out
 
     def __len__(self) -> int:
         return len(self.metas)
@@ -123,6 +124,7 @@ def encode(
     stages before them where a head reads them.
     """
     tokens, metas, places = [], [], []
+    damaged: dict[tuple[int, ...], str] = {}
     stages: list[list[Tensor]] = []
     targets: dict[str, list[Tensor]] = {}
     for batch in batches:
@@ -134,11 +136,13 @@ def encode(
             targets.setdefault(name, []).append(values)
         metas += batch.metas
         places += batch.places
+        damaged.update(batch.damaged)
     return EncodedBatch(
         features=Features(torch.cat(tokens), tuple(map(torch.cat, zip(*stages, strict=True)))),
         targets={name: torch.cat(values) for name, values in targets.items()},
         metas=metas,
         places=places,
+        damaged=damaged,
     )
 
 

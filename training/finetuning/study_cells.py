@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,9 +35,10 @@ from training.tasks.registry import complete_config, make_task
 from training.tasks.task import Task
 
 ENCODING_SEED = 0  # of frozen random encoders, and of how images are placed before them
+NAMED = 3  # of the damaged samples, in a warning
 
 Row = dict[str, Any]
-Result = tuple[Judged, dict[str, float]]  # and how many seconds went into what
+Result = tuple[Judged, dict[str, float]]  # and what it took
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +117,20 @@ def run_frozen(
     judged_on = held_out_batches(labels, task, config, study.max_samples)
     held_out = encode(encoder, judged_on, device, with_stages)
     encode_seconds = round(time.perf_counter() - started, 1)
+    damaged = [*training.damaged.values(), *held_out.damaged.values()]
+    if damaged:
+        named = "; ".join(damaged[:NAMED])
+        warnings.warn(
+            f"{len(damaged)} damaged samples were left out, such as {named}", stacklevel=2
+        )
     for config in recipes.values():
         started = time.perf_counter()
         rows_N = rows_at(training, usable_places(config, task, labels))
         head = train_head(config, task, encoder.size, training, rows_N, device)
         seconds = round(time.perf_counter() - started, 1)
         judged = judge(head, task, held_out.chunks(config.loader.batch_size))
-        yield judged, {"seconds": seconds, "encode_seconds": encode_seconds}
+        spent = {"seconds": seconds, "encode_seconds": encode_seconds}
+        yield judged, {**spent, "damaged_samples": len(damaged)}
 
 
 def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
