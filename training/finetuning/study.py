@@ -28,6 +28,8 @@ from training.loop import Show, show_nothing
 from training.presets import METHODS, compose
 from training.pretrain import pretrain
 
+HEAD_STEP = 0.05  # of a frozen encoder's head: about its time, in steps of pre-training
+
 
 def run_study(
     study: StudyConfig,
@@ -51,11 +53,9 @@ def run_study(
     for cells in parts:  # what is wrong with any is known before hours of pre-training
         for cell in cells:
             cell_config(study, cell, RANDOM)
-    progress = Progress(
-        show,
-        len(methods) * study.pretrain_steps,
-        sum(len(cells) for cells in parts) * study.finetune_steps,
-    )
+    of_cell = study.finetune_steps * (HEAD_STEP if study.frozen_draws else 1.0)
+    num_cells = sum(len(cells) for cells in parts)
+    progress = Progress(show, len(methods) * study.pretrain_steps, num_cells * of_cell)
     running: dict[Future[list[Row]], int] = {}
     with start_workers(study) as workers:
 
@@ -77,7 +77,7 @@ def run_study(
         for done in as_completed(running):
             cells = parts[running[done]]
             said = describe_cells(study, cells[0], done.result())
-            progress.add(len(cells) * study.finetune_steps, said)
+            progress.add(len(cells) * of_cell, said)
         in_order = sorted(running, key=running.__getitem__)
         return [row for done in in_order for row in done.result()]
 
@@ -129,12 +129,12 @@ def _start_worker(threads: int, parent: int) -> None:
 
 
 class Progress:
-    """Shows how much of the study is done, in steps."""
+    """Shows how much of the study is done, in steps of pre-training."""
 
-    def __init__(self, show: Show, *steps: int) -> None:
-        self._show, self._total, self._done = show, sum(steps), 0
+    def __init__(self, show: Show, *steps: float) -> None:
+        self._show, self._total, self._done = show, sum(steps), 0.0
 
-    def add(self, steps: int, text: str) -> None:
+    def add(self, steps: float, text: str) -> None:
         """Count what is done, and say what it was."""
         self._done += steps
         self._show(self._done / self._total, text)

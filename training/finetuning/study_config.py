@@ -41,7 +41,7 @@ class StudyConfig:
 
 
 def cpu_study() -> StudyConfig:
-    """Tiny models on two cores: meshes and keypoints from frozen encoders, sized for 30 minutes.
+    """Tiny models on two cores: meshes and keypoints from frozen encoders, in 20 minutes.
 
     Heads alone are trained: in so short a time a tiny encoder that is trained as well learns as
     much from random weights (docs/fine-tuning.md).
