@@ -126,3 +126,14 @@ def test_the_loss_of_heatmaps_is_zero_at_the_truth_and_grows_away_from_it():
     ]
     assert losses[0] == pytest.approx(0, abs=1e-5)
     assert losses == sorted(losses)
+
+
+def test_a_summary_of_the_grid_knows_places_and_not_its_neighbours():
+    encoder = EncoderSize(width=64, grid=8, image_px=64)
+    head, features = PooledHead(encoder, 4, "grid", heads=4).eval(), features_of(encoder)
+    mixed = features.tokens_BNC[:, torch.randperm(64)]
+    logits = head(features)
+    assert logits.shape == (2, 4)
+    assert (logits - head(Features(mixed, features.stages))).abs().max() > 1e-2
+    alone = head(Features(features.tokens_BNC[:1], features.stages))
+    torch.testing.assert_close(logits[:1], alone)

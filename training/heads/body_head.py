@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from training.bodies.model import BodyModel
 from training.bodies.rotations import matrix_to_6d
+from training.heads.grid import DROPOUT, GridSummary
 from training.heads.query_decoder import QueryDecoder, QueryDecoderConfig
 from training.tasks.task import EncoderSize, Features, Outputs
 
 START_STD = 0.01  # of the last layers' weights: at first a head gives nearly the mean
 
 Asking = Literal["grid", "joints", "one", "pooled"]
-NARROWED = 4  # a token of the grid has so many times fewer channels than the decoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class BodyHeadConfig:
 
     asking: Asking = "joints"
     decoder: QueryDecoderConfig = field(default_factory=QueryDecoderConfig)
-    dropout: float = 0.5  # of the grid's channels, in training: few labels are soon known by heart
+    dropout: float = DROPOUT  # of the grid's channels, in training
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
@@ -63,7 +63,8 @@ class BodyHead(nn.Module):
         if config.asking == "pooled":
             self.look = _Pooled(encoder.width, width)
         elif config.asking == "grid":
-            self.look = _Grid(encoder, width, config.dropout)
+            summary = GridSummary(encoder, width, config.dropout)
+            self.look = nn.Sequential(summary, nn.Unflatten(1, (1, width)))
         else:
             queries = joints + 1 if config.asking == "joints" else 1
             self.look = QueryDecoder(config.decoder, encoder, queries)
@@ -92,23 +93,6 @@ class BodyHead(nn.Module):
             "shape": self.mean_shape_S + rest_BR[:, :-3],
             "camera": self.mean_camera_3 + rest_BR[:, -3:],
         }
-
-
-class _Grid(nn.Module):
-    """Every place of the grid has weights of its own."""
-
-    def __init__(self, encoder: EncoderSize, width: int, dropout: float) -> None:
-        super().__init__()
-        narrow = width // NARROWED
-        self.narrow = nn.Sequential(nn.LayerNorm(encoder.width), nn.Linear(encoder.width, narrow))
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(encoder.grid**2 * narrow, 2 * width), nn.GELU(),
-            nn.Linear(2 * width, width), nn.GELU(),
-        )  # fmt: skip
-
-    def forward(self, tokens_BNC: Tensor) -> Tensor:
-        found_BD: Tensor = self.layers(self.narrow(tokens_BNC).flatten(1))
-        return found_BD[:, None]
 
 
 class _Pooled(nn.Module):

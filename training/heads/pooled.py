@@ -1,4 +1,5 @@
-"""Classes of a whole image: its tokens pooled, by their mean or by attention, then a linear layer.
+"""Classes of a whole image: its tokens pooled, by their mean, by attention, or each at its place,
+then a linear layer.
 
 Shapes: B samples, N tokens, C channels, K classes.
 """
@@ -8,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from training.heads.grid import GridSummary
 from training.tasks.task import EncoderSize, Features
 
-Pool = Literal["mean", "attention"]
+Pool = Literal["mean", "attention", "grid"]
 QUERY_STD = 0.02
 
 
@@ -19,16 +21,23 @@ class PooledHead(nn.Module):
 
     def __init__(self, encoder: EncoderSize, num_classes: int, pool: Pool, heads: int) -> None:
         super().__init__()
-        self.attend = AttentionPool(encoder.width, heads) if pool == "attention" else None
+        self.pool: nn.Module = _Mean()
+        if pool == "attention":
+            self.pool = AttentionPool(encoder.width, heads)
+        elif pool == "grid":
+            self.pool = GridSummary(encoder, encoder.width)
         self.norm = nn.LayerNorm(encoder.width)
         self.classify = nn.Linear(encoder.width, num_classes)
 
     def forward(self, features: Features) -> Tensor:
         """Pool the last tokens and classify them."""
-        tokens_BNC = features.tokens_BNC
-        pooled_BC = tokens_BNC.mean(dim=1) if self.attend is None else self.attend(tokens_BNC)
-        logits_BK: Tensor = self.classify(self.norm(pooled_BC))
+        logits_BK: Tensor = self.classify(self.norm(self.pool(features.tokens_BNC)))
         return logits_BK
+
+
+class _Mean(nn.Module):
+    def forward(self, tokens_BNC: Tensor) -> Tensor:
+        return tokens_BNC.mean(dim=1)
 
 
 class AttentionPool(nn.Module):

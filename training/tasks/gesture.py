@@ -33,7 +33,7 @@ class GestureConfig:
 
     classes: tuple[str, ...] = ()  # in their order; see `gesture_classes.gather_classes`
     parts: tuple[str, ...] = HANDS  # add `body` where whole pictures are labelled
-    pool: Pool = "attention"
+    pool: Pool = "attention"  # or `mean`, which know no places; `grid`: every token at its place
     pool_heads: int = 4  # of the attention
     label_smoothing: float = 0.1
 
@@ -43,8 +43,10 @@ class GestureConfig:
 
 
 def config_for(size: Size) -> GestureConfig:
-    """The same for encoders of all sizes; the classes are the data's."""
-    return GestureConfig()
+    """A head that suits encoders of a size, tiny ones are trained for minutes; the classes are the
+    data's.
+    """
+    return GestureConfig(pool="grid" if size == "tiny" else "attention")
 
 
 def complete_config(config: GestureConfig, shards: Sequence[str]) -> GestureConfig:
