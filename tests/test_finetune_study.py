@@ -122,8 +122,8 @@ def test_other_labels_have_cells_of_their_own(tmp_path):
     ("settings", "said"),
     [
         (["max_passes=0"], "max_passes must be 1 or more"),
-        (["tasks=keypoint"], "keypoint"),
-        (["label_shares=2"], "label_share"),
+        (["tasks=keypoint"], "unknown task 'keypoint'; there are"),
+        (["label_shares=2"], r"label_share must lie in"),
         (["finetune_set=encoder.frozen=false"], "set frozen_draws=0"),
         (["inits=random,boht"], "unknown init 'boht'"),
     ],

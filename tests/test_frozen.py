@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from catalog.config import override
+from tests.test_finetune_study import SIZES
 from tests.toy_labels import write_toy_labels
 from training.distributed import CPU
 from training.finetuning.config import FinetuneConfig, make_config
@@ -26,10 +27,6 @@ from training.loading.label_batches import LabelLoader, LabelView
 from training.tasks.registry import make_task
 from training.tasks.task import Task
 
-SIZES = [
-    "image_px=32", "patch_px=8", "encoder_depth=2", "encoder_width=32", "encoder_heads=2",
-    "decoder_depth=2", "decoder_width=32", "decoder_heads=2",
-]  # fmt: skip
 SETTINGS = [*(f"encoder.model.{size}" for size in SIZES), "loader.batch_size=8",
             "run.num_steps=1", "encoder.frozen=true"]  # fmt: skip
 

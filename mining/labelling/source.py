@@ -121,7 +121,8 @@ Found = LabelledSample | LeftOut | SourceProblem
 
 class LabelledSource(Protocol):
     """Finds the labelled images of a dataset: a class of no arguments, named in `LABELLED` or by an
-    entry point."""
+    entry point.
+    """
 
     def units(self, spec: DatasetSpec) -> LabelledListing:
         """List the work units. Raises ValueError, in one sentence, when there is nothing to label

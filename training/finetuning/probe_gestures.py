@@ -11,15 +11,14 @@ from torch import Tensor
 from training.distributed import choose_device
 from training.finetuning.config import FinetuneConfig
 from training.finetuning.evaluate import held_out_batches
+from training.finetuning.frozen import start_encoder
 from training.finetuning.probes import knn_probe, linear_probe, mean_tokens
-from training.initialize import InitConfig
 from training.loading.label_batch import LabelBatch
 from training.metrics.classes import (
     confusion_matrix,
     correct_classes,
     mean_class_accuracy,
 )
-from training.models.encoders import make_encoder
 from training.tasks.registry import complete_config, make_task
 
 Watch = Callable[[str, Iterable[LabelBatch]], Iterable[LabelBatch]]
@@ -33,14 +32,10 @@ def probe_gestures(
     `watch` is given what is read and the stream of batches. Raises ValueError for sets without
     gestures or held-out people.
     """
-    torch.manual_seed(config.run.seed)
     task_config = complete_config("gesture", config.task, shards)
     task: Any = make_task("gesture", task_config)
     device = choose_device(config.run.device)
-    encoder: Any = make_encoder(config.encoder, num_images=1)
-    if config.init != InitConfig():
-        encoder.load(config.init)
-    encoder = encoder.to(device).eval()
+    encoder = start_encoder(config, task, device)
     found = {}
     for split in ("train", "val"):
         batches = held_out_batches(shards, task, config, None, split)

@@ -64,7 +64,7 @@ def cpu_study() -> StudyConfig:
 
 
 def long_study() -> StudyConfig:
-    """As `cpu`, with five times as much pre-training and longer heads: under two hours."""
+    """As `cpu`, with five times as much pre-training and longer heads: some two hours."""
     return replace(cpu_study(), pretrain_steps=3000, finetune_steps=1000, frozen_draws=2)
 
 
