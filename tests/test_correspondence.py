@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.pair_batches import make_batch
 from training.correspondence import (
@@ -19,7 +19,7 @@ from training.correspondence import (
 )
 from training.loading.pair_batch import PairBatch
 from training.match_pictures import draw_matches
-from training.models.blocks import CrossAttention
+from training.models.blocks import NORM_EPS, CrossAttention, norm_memory
 from training.models.croco import Croco, CrocoConfig
 from training.models.positions import rope_table
 
@@ -87,14 +87,17 @@ def values(rows: list[dict], metric: str, kind: str = "all") -> dict[float, floa
 @pytest.mark.parametrize("rotary", [True, False])
 def test_the_weights_are_those_the_model_attends_with(rotary):
     torch.manual_seed(0)
-    attention = CrossAttention(32, heads=2)
+    attention, norm = CrossAttention(32, heads=2), nn.LayerNorm(32, eps=NORM_EPS)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
     x, memory = torch.randn(2, 3, 16, 32)
     rope = rope_table(16, 4, 100.0)[:, None] if rotary else None
-    weights = attention.weights(x, memory, rope)
+    inputs = (x, norm_memory(memory), norm, rope)
+    weights = attention.weights(*inputs)
     torch.testing.assert_close(weights.sum(dim=3), torch.ones(3, 2, 16))
-    values = attention.projv(memory).unflatten(2, (2, 16)).transpose(1, 2)
+    values = attention.projv(norm(memory)).unflatten(2, (2, 16)).transpose(1, 2)
     out = attention.proj((weights @ values).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(out, attention(x, memory, rope))
+    torch.testing.assert_close(out, attention(*inputs))
 
 
 def test_a_model_that_matches_finds_every_point():
@@ -231,7 +234,7 @@ def decode(png: bytes) -> np.ndarray:
 
 
 def test_mean_attention_is_that_of_every_block_and_head(monkeypatch):
-    def fixed(self, x: Tensor, memory: Tensor, rope: Tensor | None) -> Tensor:
+    def fixed(self, x: Tensor, *memory_and_places: object) -> Tensor:
         index = next(i for i, block in enumerate(model.dec_blocks) if block.cross_attn is self)
         heads = torch.arange(2.0)[:, None, None] + 10 * index
         return heads.expand(len(x), 2, GRID**2, GRID**2)

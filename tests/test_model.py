@@ -121,11 +121,25 @@ def test_a_plain_patch_has_target_zero():
     assert normalize_patches(torch.full((1, 1, 12), 0.3)).abs().max() < 1e-3
 
 
+def turn(x_BTHC: Tensor, table: Tensor) -> Tensor:
+    return rotate(x_BTHC.unflatten(-1, (2, 2, -1)), table).flatten(-3)
+
+
+def test_a_rotation_is_turned_back_by_its_gradient():
+    table = rope_table(16, grid=3, base=100.0)[:, None]
+    x = torch.randn(2, 9, 3, 16, dtype=torch.float64, requires_grad=True)
+    gradient = torch.randn(2, 9, 3, 16, dtype=torch.float64)
+    (found,) = torch.autograd.grad(turn(x, table), x, gradient)
+    # A rotation keeps lengths and angles: what it is turned by is turned back.
+    torch.testing.assert_close(turn(found, table), gradient, atol=1e-6, rtol=0)
+    assert torch.autograd.gradcheck(lambda x: turn(x, table.double()), x)
+
+
 def test_rotation_equals_complex_multiplication():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 1, 9, 16, generator=generator)
     table = rope_table(16, grid=3, base=100.0)[:, None]
-    turned = rotate(x.transpose(1, 2), table).transpose(1, 2)[0, 0]
+    turned = turn(x.transpose(1, 2), table).transpose(1, 2)[0, 0]
     for patch, (row, column) in enumerate(grid_positions(3).tolist()):
         for first, position in ((0, row), (8, column)):
             for i in range(4):
@@ -141,7 +155,7 @@ def test_rotary_attention_depends_on_offsets_only():
     table = rope_table(16, grid=4, base=100.0)[:, None]
 
     def score(query_place: int, key_place: int) -> Tensor:
-        turned = [rotate(t, table[:, :, [p]]) for t, p in ((q, query_place), (k, key_place))]
+        turned = [turn(t, table[:, :, [p]]) for t, p in ((q, query_place), (k, key_place))]
         return (turned[0] * turned[1]).sum()
 
     torch.testing.assert_close(score(0, 5), score(5, 10))  # one down, one to the right

@@ -30,6 +30,7 @@ from training.checkpoint import (
     read_progress,
     save_checkpoint,
 )
+from training.device_copies import DeviceCopies
 from training.distributed import Ranks, divide
 from training.ema import WeightAverage
 from training.loading.stream import StreamConfig, StreamLoader
@@ -180,7 +181,7 @@ def run_job(
     stepper = Stepper(module, optimizer, average, objective, stepping_of(config), ranks)
     finite, window, stopped = FiniteCheck(), Window(objective.names), False
     num_samples = config.loader.batch_size * ranks.world_size
-    batches = iter(loader)
+    batches, copies = iter(loader), DeviceCopies(ranks.device)
     started = time.perf_counter()
     with watch_for_stop() as request:
         while used < 1 and not stopped:
@@ -190,7 +191,7 @@ def run_job(
                 watcher.pictures(step, state)
             began = time.perf_counter()
             epoch = loader.epoch
-            batch = next(batches).to(ranks.device)
+            batch = copies.copy(next(batches))
             waited_s = time.perf_counter() - began
 
             rate = learning_rate(config.optimizer, num_samples, used)

@@ -6,12 +6,12 @@ K keypoints, N patches of an image, V visible and M masked ones.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from training.loading.colour import finish_images
+from training.loading.colour import Background, Finish, finish_images
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class PairBatch:
     visible: Tensor  # (B, V) int64, patch indices of image a
     masked: Tensor  # (B, M) int64
     image_px: int  # side of the model's images: of the windows that are cut, or were
-    background: Literal["keep", "grey"]  # what becomes of what is not the person
+    background: Background  # what becomes of what is not the person
     metas: list[dict[str, Any]]  # each sample's JSON
     places: list[str]  # shard and position of each sample, for messages
     swapped: list[bool]  # whether image a is the sample's `b.jpg`
@@ -49,11 +49,11 @@ class PairBatch:
         """The kinds of the pairs, in order."""
         return [meta["kind"] for meta in self.metas]
 
-    def inputs(self) -> tuple[Tensor, Tensor]:
+    def inputs(self, finish: Finish = finish_images) -> tuple[Tensor, Tensor]:
         """Both images as the model takes them, (B, 3, H, W) float32, on the batch's device."""
         px, background = self.image_px, self.background
-        image_a_B3HW = finish_images(self.images_a, self.looks_a, self.cells_a, px, background)
-        image_b_B3HW = finish_images(self.images_b, self.looks_b, self.cells_b, px, background)
+        image_a_B3HW = finish(self.images_a, self.looks_a, self.cells_a, px, background)
+        image_b_B3HW = finish(self.images_b, self.looks_b, self.cells_b, px, background)
         return image_a_B3HW, image_b_B3HW
 
     def to(self, device: torch.device) -> "PairBatch":

@@ -1,18 +1,20 @@
 """The transformer blocks of CroCo, with the parameter names of the published checkpoints.
 
 Positions, where they are rotary, come as a table of cosines and sines (`positions.py`).
+Activations are in `gelu.py`.
 
 Shapes: B samples, N patches of an image, T tokens of one or more images, D channels, H heads, C
 channels of one head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
+from training.models.gelu import Gelu
 from training.models.positions import rotate
 
 NORM_EPS = 1e-6
@@ -29,18 +31,19 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, rope_2BTC: Tensor | None, sections: Sequence[int]) -> Tensor:
         """Attend within each section of the tokens (one per image), so that one call serves two."""
-        qkv_BTHC = self.qkv(x_BTD).unflatten(2, (3 * self.heads, -1))
-        qk_BTHC, v_BTHC = qkv_BTHC.split([2 * self.heads, self.heads], dim=2)
-        if rope_2BTC is not None:
-            qk_BTHC = rotate(qk_BTHC, rope_2BTC)
-        q_BTHC, k_BTHC = qk_BTHC.chunk(2, dim=2)
+        q_BTHC, k_BTHC, v_BTHC = _heads(self.qkv(x_BTD), 3, self.heads, rope_2BTC, turned=2)
         parts = zip(*(t.split(sections, dim=1) for t in (q_BTHC, k_BTHC, v_BTHC)), strict=True)
         out_BTD: Tensor = self.proj(torch.cat([_attend(q, k, v) for q, k, v in parts], dim=1))
         return out_BTD
 
 
 class CrossAttention(nn.Module):
-    """Attention from the tokens of image a to those of image b."""
+    """Attention from the tokens of image a to those of image b.
+
+    Image b's tokens are the same for every block, and every block norms them anew in the published
+    model. Only the scale and shift of those norms differ, so they come here normed, without either;
+    scale and shift move into the layers of keys and values, which changes no result.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -50,32 +53,49 @@ class CrossAttention(nn.Module):
         self.projv = nn.Linear(width, width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BND: Tensor, normed_BND: Tensor, norm_y: nn.LayerNorm, rope_2BNC: Tensor | None
+    ) -> Tensor:
         """Both images have all N patches here, so one table of positions serves both."""
-        q_BNHC, k_BNHC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
-        out_BND: Tensor = self.proj(_attend(q_BNHC, k_BNHC, self._split(self.projv(memory_BND))))
+        q_BNHC, k_BNHC, v_BNHC = self._project(x_BND, normed_BND, norm_y, rope_2BNC)
+        out_BND: Tensor = self.proj(_attend(q_BNHC, k_BNHC, v_BNHC))
         return out_BND
 
-    def weights(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+    def weights(
+        self, x_BND: Tensor, normed_BND: Tensor, norm_y: nn.LayerNorm, rope_2BNC: Tensor | None
+    ) -> Tensor:
         """Return how much each patch of image a looks at each of b's: (B, H, N, N), rows sum to 1.
 
         `forward` never holds these; finding correspondences reads them.
         """
-        q_BNHC, k_BNHC = self._queries_and_keys(x_BND, memory_BND, rope_2BNC)
+        q_BNHC, k_BNHC, _ = self._project(x_BND, normed_BND, norm_y, rope_2BNC)
         scores_BHNN = q_BNHC.transpose(1, 2) @ k_BNHC.permute(0, 2, 3, 1) * q_BNHC.shape[3] ** -0.5
         return scores_BHNN.float().softmax(dim=3)
 
-    def _queries_and_keys(
-        self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        q_BNHC = self._split(self.projq(x_BND))
-        k_BNHC = self._split(self.projk(memory_BND))
-        if rope_2BNC is not None:
-            q_BNHC, k_BNHC = rotate(q_BNHC, rope_2BNC), rotate(k_BNHC, rope_2BNC)
-        return q_BNHC, k_BNHC
+    def _project(
+        self, x_BND: Tensor, normed_BND: Tensor, norm_y: nn.LayerNorm, rope_2BNC: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        weight = torch.cat([self.projk.weight, self.projv.weight])
+        bias = torch.cat([self.projk.bias, self.projv.bias]) + (weight * norm_y.bias).sum(1)
+        kv_BND = F.linear(normed_BND, weight * norm_y.weight, bias)
+        (q_BNHC,) = _heads(self.projq(x_BND), 1, self.heads, rope_2BNC, turned=1)
+        k_BNHC, v_BNHC = _heads(kv_BND, 2, self.heads, rope_2BNC, turned=1)
+        return q_BNHC, k_BNHC, v_BNHC
 
-    def _split(self, x_BND: Tensor) -> Tensor:
-        return x_BND.unflatten(2, (self.heads, -1))
+
+def _heads(
+    x_BTD: Tensor, count: int, heads: int, rope_2BTC: Tensor | None, turned: int
+) -> Iterator[Tensor]:
+    """Split what a layer gives into `count` times all heads, (B, T, H, C) each, the first `turned`
+    of them by their positions where there is a table of rotations.
+    """
+    # Channels stay taken apart until the end: put together earlier, the way back of this compiles
+    # into a kernel that reads number by number.
+    apart = (1, 1, -1) if rope_2BTC is None else (2, 2, -1)
+    for number, x_BTH22F in enumerate(x_BTD.unflatten(2, (count, heads, *apart)).unbind(2)):
+        if rope_2BTC is not None and number < turned:
+            x_BTH22F = rotate(x_BTH22F, rope_2BTC)
+        yield x_BTH22F.flatten(-3)
 
 
 def _attend(q_BTHC: Tensor, k_BSHC: Tensor, v_BSHC: Tensor) -> Tensor:
@@ -92,7 +112,7 @@ class EncoderBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.mlp = Mlp(width, int(width * mlp_ratio), act_layer=Gelu)
 
     def forward(self, x_BTD: Tensor, rope_2BTC: Tensor | None, sections: Sequence[int]) -> Tensor:
         """Update the tokens of one or more images, each section by itself."""
@@ -104,7 +124,7 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """Self-attention on image a, cross-attention to image b, then an MLP.
 
-    Image b's tokens are normed here and never updated.
+    Image b's tokens are never updated, and come normed by `norm_memory`.
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
@@ -115,11 +135,16 @@ class DecoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.cross_attn = CrossAttention(width, heads)
         self.norm3 = nn.LayerNorm(width, eps=NORM_EPS)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.mlp = Mlp(width, int(width * mlp_ratio), act_layer=Gelu)
 
-    def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+    def forward(self, x_BND: Tensor, normed_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
         """Update image a's tokens with the help of image b's."""
         x_BND = x_BND + self.attn(self.norm1(x_BND), rope_2BNC, [x_BND.shape[1]])
-        x_BND = x_BND + self.cross_attn(self.norm2(x_BND), self.norm_y(memory_BND), rope_2BNC)
+        x_BND = x_BND + self.cross_attn(self.norm2(x_BND), normed_BND, self.norm_y, rope_2BNC)
         x_BND = x_BND + self.mlp(self.norm3(x_BND))
         return x_BND
+
+
+def norm_memory(memory_BND: Tensor) -> Tensor:
+    """Norm image b's tokens for all decoder blocks at once; each has its own scale and shift."""
+    return F.layer_norm(memory_BND, memory_BND.shape[2:], eps=NORM_EPS).to(memory_BND.dtype)

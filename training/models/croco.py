@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from training.keypoints import NUM_KEYPOINTS
-from training.models.blocks import NORM_EPS, DecoderBlock, EncoderBlock
+from training.models.blocks import NORM_EPS, DecoderBlock, EncoderBlock, norm_memory
 from training.models.positions import rope_table, sincos_embedding
 
 TARGET_EPS = 1e-6  # added to a patch's variance, so that a plain patch has the target zero
@@ -161,8 +161,9 @@ class Croco(nn.Module):
             memory_BND = self.decoder_embed(b_BND)
             if rope_21NC is None:
                 memory_BND = memory_BND + self.dec_pos_embed
+            normed_BND = norm_memory(memory_BND)
             for block in self.dec_blocks:
-                x_BND = self._run(block, x_BND, memory_BND, rope_21NC)
+                x_BND = self._run(block, x_BND, normed_BND, rope_21NC)
         else:
             for block in self.dec_blocks:
                 x_BND = self._run(block, x_BND, rope_21NC, [num_patches])

@@ -1,8 +1,11 @@
 """Where patches are: the fixed sine-cosine embedding (CroCo v1) and rotary embedding (CroCo v2),
 both two-dimensional.
 
-Shapes: N patches in row-major order, D channels, T tokens, H heads, C channels of one head.
+Shapes: N patches in row-major order, D channels, T tokens, H heads, C channels of one head, F
+frequencies: a quarter of C.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,12 +55,39 @@ def rope_table(head_width: int, grid: int, base: float) -> Tensor:
     return torch.stack([cosines_NC, sines_NC]).float()
 
 
-def rotate(x_BTHC: Tensor, rope_2BTC: Tensor) -> Tensor:
+def rotate(x_BTH22F: Tensor, rope_2BTC: Tensor) -> Tensor:
     """Turn queries or keys, heads side by side, by their positions' entries of `rope_table`; B
     there may be 1.
 
-    Memory traffic is what this costs, so it is one copy and two passes.
+    Channels are taken apart: row or column, first or second of a pair, which pair.
     """
-    other_BTHC = x_BTHC.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)  # of each channel's pair
-    cos_BT1C, sin_BT1C = rope_2BTC.to(x_BTHC.dtype).unsqueeze(3)
-    return torch.addcmul(x_BTHC * cos_BT1C, other_BTHC, sin_BT1C)
+    rotated: Tensor = _Rotation.apply(x_BTH22F, rope_2BTC.to(x_BTH22F.dtype))
+    return rotated
+
+
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_BTH22F: Tensor, rope_2BTC: Tensor) -> Tensor:
+        ctx.save_for_backward(rope_2BTC)
+        cos, sin = rope_2BTC.unsqueeze(3).unflatten(-1, (2, 2, -1))
+        return _turn(x_BTH22F, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, gradient_BTH22F: Tensor) -> tuple[Tensor, None]:
+        """Turn back."""
+        (rope_2BTC,) = ctx.saved_tensors
+        cos, sin = rope_2BTC.unsqueeze(3).unflatten(-1, (2, 2, -1))
+        return _turn(gradient_BTH22F, cos, -sin), None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Memory traffic is what this costs: a copy and two passes; compiled, one pass.
+
+    The compiler makes instructions of `flip` that read number by number, of broadcasts not.
+    """
+    if not torch.compiler.is_compiling():
+        return torch.addcmul(x * cos, x.flip(-2), sin)
+    (cos_a, cos_b), (sin_a, sin_b) = (table.split(1, dim=-2) for table in (cos, sin))
+    first, second = x.split(1, dim=-2)
+    of_first, of_second = torch.cat([cos_a, sin_b], dim=-2), torch.cat([sin_a, cos_b], dim=-2)
+    return first * of_first + second * of_second
