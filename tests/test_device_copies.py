@@ -6,6 +6,9 @@ import torch
 from tests.pair_batches import random_batch
 from training.device_copies import DeviceCopies
 from training.loading.label_batch import LabelBatch
+from training.loading.pair_batch import PairBatch
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 def label_batch() -> LabelBatch:
@@ -16,25 +19,35 @@ def label_batch() -> LabelBatch:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [random_batch, label_batch])
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-        ),
-    ],
-)
-def test_a_copy_holds_what_the_batch_does(make, device):
-    batch, copies = make(), DeviceCopies(torch.device(device))
-    for _ in range(3):  # memory of earlier copies is used again
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_a_copy_holds_what_the_batch_does(device):
+    copies = DeviceCopies(torch.device(device))
+    pairs, labels = random_batch(), label_batch()
+    of_pairs, of_labels = copies.copy(pairs), copies.copy(labels)
+    assert of_pairs.sample_ids == pairs.sample_ids
+    for found, expected in (
+        (of_pairs.images_b, pairs.images_b),
+        (of_pairs.masked, pairs.masked),
+        (of_labels.images, labels.images),
+        (of_labels.targets["points"], labels.targets["points"]),
+    ):
+        assert found.device.type == device
+        torch.testing.assert_close(found.cpu(), expected)
+
+
+@needs_gpu
+def test_a_copy_is_not_read_too_early_nor_overwritten_too_soon():
+    copies, sums = DeviceCopies(torch.device("cuda")), []
+    batches = [large_batch(value) for value in range(4)]
+    for batch in batches:
         copied = copies.copy(batch)
-        for found, expected in zip(tensors(copied), tensors(batch), strict=True):
-            assert found.device.type == device
-            torch.testing.assert_close(found.cpu(), expected)
+        torch.cuda._sleep(100_000_000)  # computes, while the next ones are copied
+        sums.append(copied.images_a.sum())
+        del copied
+    assert [int(total) for total in sums] == [int(batch.images_a.sum()) for batch in batches]
 
 
-def tensors(batch) -> list[torch.Tensor]:
-    values = [*vars(batch).values(), *getattr(batch, "targets", {}).values()]
-    return [value for value in values if isinstance(value, torch.Tensor)]
+def large_batch(value: int) -> PairBatch:
+    batch = random_batch(size=64, image_px=224, patch_px=16)
+    batch.images_a = torch.full_like(batch.images_a, value).pin_memory()
+    return batch

@@ -20,6 +20,7 @@ import torch
 from catalog import storage
 from catalog.measurements import Measurement
 from shards.format import EXTENSIONS, read_index
+from training.compiling import compile_model
 from training.device_copies import DeviceCopies
 from training.distributed import Ranks, choose_device
 from training.flops import flops_per_pair, peak_flops
@@ -195,7 +196,8 @@ def _measure_training(
     _wait(device)
     elapsed_s = time.perf_counter() - started
     rate = bench.training_steps * bench.batch_size / elapsed_s
-    what = f"{bench.preset}, batches of {bench.batch_size}, {config.run.precision}; {name}"
+    how = ", compiled" if bench.compile else ""
+    what = f"{bench.preset}, batches of {bench.batch_size}, {config.run.precision}{how}; {name}"
     peak = peak_flops(device, config.run.precision)
     hidden = num_masked(config.model.grid**2, config.masking.ratio)
     mfu = None if peak is None else rate * flops_per_pair(config.model, hidden) / peak
@@ -231,7 +233,7 @@ def _fast_step(
 ) -> Callable[[PairBatch], None]:
     """A step as the trainer takes it."""
     if config.run.compile:
-        model.compile()
+        compile_model(model)
     optimizer = make_optimizer(model, config.optimizer)
     set_learning_rate(optimizer, RATE)
     ranks = Ranks(device=device)

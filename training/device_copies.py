@@ -1,10 +1,10 @@
 """Batches on their way to the device, while it still computes the step before."""
 
-from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from training.step import Batch
 
@@ -26,14 +26,8 @@ class DeviceCopies:
         with torch.cuda.stream(self._stream):
             copied = batch.to(self._device)
         computing.wait_stream(self._stream)
-        for tensor in _tensors(copied):
-            tensor.record_stream(computing)  # its memory is in use until that is done with it
+        # Lists hold what is known of each sample, and no tensors.
+        for value in tree_leaves([v for v in vars(copied).values() if not isinstance(v, list)]):
+            if isinstance(value, Tensor):
+                value.record_stream(computing)  # not free before what is computed now is done
         return copied
-
-
-def _tensors(batch: Batch) -> Iterator[Tensor]:
-    for value in vars(batch).values():
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, Mapping):
-            yield from (each for each in value.values() if isinstance(each, Tensor))

@@ -30,6 +30,7 @@ from training.checkpoint import (
     read_progress,
     save_checkpoint,
 )
+from training.compiling import compile_model
 from training.device_copies import DeviceCopies
 from training.distributed import Ranks, divide
 from training.ema import WeightAverage
@@ -161,7 +162,8 @@ def run_job(
     elif said := job.initialize(model):
         show(0.0, said)
     blocks = job.blocks(model)
-    _compile(model, blocks, run)
+    if run.compile:
+        compile_model(model, blocks if run.strategy == "fsdp" else [])
     dtype = torch.bfloat16 if run.precision == "bfloat16" else torch.float32
     module = divide(model, blocks, ranks, run.strategy, dtype)
     optimizer = job.make_optimizer(model)
@@ -277,12 +279,3 @@ def _check_batch(config: LoopConfig) -> None:
             f"loader.batch_size {config.loader.batch_size} does not divide into run.accumulate = "
             f"{config.run.accumulate} equal parts: choose a multiple"
         )
-
-
-def _compile(model: nn.Module, blocks: Sequence[nn.Module], run: RunConfig) -> None:
-    """Compile in place, so that names stay: the whole, or with `fsdp` block by block."""
-    if run.compile and run.strategy == "fsdp":
-        for block in blocks:
-            block.compile()
-    elif run.compile:
-        model.compile()

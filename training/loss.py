@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from training.keypoints import keypoint_losses
-from training.loading.colour import Finish, finish_images
 from training.loading.masking import MaskingConfig
 from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
@@ -36,10 +35,12 @@ class CompletionObjective:
         loss: LossConfig,
         masking: MaskingConfig,
         keypoints: bool,
-        finish: Finish = finish_images,
+        compiled: bool = False,
     ) -> None:
-        """`keypoints`: whether the model has the head for them; `finish` makes its images."""
-        self._loss, self._masking, self._finish = loss, masking, finish
+        """`keypoints`: whether the model has the head for them; `compiled`: the code that makes its
+        images is.
+        """
+        self._loss, self._masking, self._compiled = loss, masking, compiled
         self.names: tuple[str, ...] = (*KINDS, "keypoints") if keypoints else KINDS
 
     def weights(self, part: PairBatch) -> Tensor:
@@ -49,7 +50,7 @@ class CompletionObjective:
 
     def losses(self, module: nn.Module, part: PairBatch) -> Tensor:
         """See Objective."""
-        completion = module(*part.inputs(self._finish), part.visible, part.masked)
+        completion = module(*part.inputs(self._compiled), part.visible, part.masked)
         weight_BM = self._patch_weights(part)
         losses_2 = of_kinds(part.kinds, (weight_BM * completion.loss_BM).sum(1))
         if completion.keypoints_BNK3 is None:

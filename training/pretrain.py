@@ -8,7 +8,6 @@ from torch import nn
 
 from training.distributed import Ranks, start_ranks
 from training.initialize import InitConfig, initialize
-from training.loading.colour import compile_finish, finish_images
 from training.loading.loader import PairLoader
 from training.loop import Show, TrainResult, run_job, show_nothing
 from training.loss import CompletionObjective
@@ -77,5 +76,6 @@ class PretrainJob:
 
 def objective_of(config: PretrainConfig) -> CompletionObjective:
     """What a run minimizes."""
-    finish = compile_finish() if config.run.compile else finish_images
-    return CompletionObjective(config.loss, config.masking, config.model.keypoint_head, finish)
+    return CompletionObjective(
+        config.loss, config.masking, config.model.keypoint_head, config.run.compile
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.loading.colour import Background, Finish, finish_images
+from training.loading.colour import Background, finish_images
 
 
 @dataclass(kw_only=True)
@@ -49,11 +49,11 @@ class PairBatch:
         """The kinds of the pairs, in order."""
         return [meta["kind"] for meta in self.metas]
 
-    def inputs(self, finish: Finish = finish_images) -> tuple[Tensor, Tensor]:
+    def inputs(self, compiled: bool = False) -> tuple[Tensor, Tensor]:
         """Both images as the model takes them, (B, 3, H, W) float32, on the batch's device."""
-        px, background = self.image_px, self.background
-        image_a_B3HW = finish(self.images_a, self.looks_a, self.cells_a, px, background)
-        image_b_B3HW = finish(self.images_b, self.looks_b, self.cells_b, px, background)
+        how = (self.image_px, self.background, compiled)
+        image_a_B3HW = finish_images(self.images_a, self.looks_a, self.cells_a, *how)
+        image_b_B3HW = finish_images(self.images_b, self.looks_b, self.cells_b, *how)
         return image_a_B3HW, image_b_B3HW
 
     def to(self, device: torch.device) -> "PairBatch":

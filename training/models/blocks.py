@@ -7,7 +7,7 @@ Shapes: B samples, N patches of an image, T tokens of one or more images, D chan
 channels of one head.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +31,9 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, rope_2BTC: Tensor | None, sections: Sequence[int]) -> Tensor:
         """Attend within each section of the tokens (one per image), so that one call serves two."""
-        q_BTHC, k_BTHC, v_BTHC = _heads(self.qkv(x_BTD), 3, self.heads, rope_2BTC, turned=2)
-        parts = zip(*(t.split(sections, dim=1) for t in (q_BTHC, k_BTHC, v_BTHC)), strict=True)
+        q, k, v = _split_heads(self.qkv(x_BTD), 3, self.heads, rope_2BTC)
+        qkv_BTHC = (_place(q, rope_2BTC), _place(k, rope_2BTC), v.flatten(-3))
+        parts = zip(*(t.split(sections, dim=1) for t in qkv_BTHC), strict=True)
         out_BTD: Tensor = self.proj(torch.cat([_attend(q, k, v) for q, k, v in parts], dim=1))
         return out_BTD
 
@@ -40,9 +41,9 @@ class Attention(nn.Module):
 class CrossAttention(nn.Module):
     """Attention from the tokens of image a to those of image b.
 
-    Image b's tokens are the same for every block, and every block norms them anew in the published
-    model. Only the scale and shift of those norms differ, so they come here normed, without either;
-    scale and shift move into the layers of keys and values, which changes no result.
+    In the published model every block norms image b's tokens anew, and only scale and shift of
+    these norms differ. So the tokens come here normed but for those, and scale and shift move into
+    the layers of keys and values: the same result, but for rounding.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -54,48 +55,69 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, x_BND: Tensor, normed_BND: Tensor, norm_y: nn.LayerNorm, rope_2BNC: Tensor | None
+        self,
+        x_BND: Tensor,
+        memory_BND: Tensor,
+        scale_D: Tensor,
+        shift_D: Tensor,
+        rope_2BNC: Tensor | None,
     ) -> Tensor:
-        """Both images have all N patches here, so one table of positions serves both."""
-        q_BNHC, k_BNHC, v_BNHC = self._project(x_BND, normed_BND, norm_y, rope_2BNC)
+        """Both images have all N patches here, so one table of positions serves both.
+
+        `memory_BND` is what `norm_memory` returns, `scale_D` and `shift_D` are still to be applied.
+        """
+        q_BNHC, k_BNHC, v_BNHC = self._project(x_BND, memory_BND, scale_D, shift_D, rope_2BNC)
         out_BND: Tensor = self.proj(_attend(q_BNHC, k_BNHC, v_BNHC))
         return out_BND
 
     def weights(
-        self, x_BND: Tensor, normed_BND: Tensor, norm_y: nn.LayerNorm, rope_2BNC: Tensor | None
+        self,
+        x_BND: Tensor,
+        memory_BND: Tensor,
+        scale_D: Tensor,
+        shift_D: Tensor,
+        rope_2BNC: Tensor | None,
     ) -> Tensor:
         """Return how much each patch of image a looks at each of b's: (B, H, N, N), rows sum to 1.
 
         `forward` never holds these; finding correspondences reads them.
         """
-        q_BNHC, k_BNHC, _ = self._project(x_BND, normed_BND, norm_y, rope_2BNC)
+        q_BNHC, k_BNHC, _ = self._project(x_BND, memory_BND, scale_D, shift_D, rope_2BNC)
         scores_BHNN = q_BNHC.transpose(1, 2) @ k_BNHC.permute(0, 2, 3, 1) * q_BNHC.shape[3] ** -0.5
         return scores_BHNN.float().softmax(dim=3)
 
     def _project(
-        self, x_BND: Tensor, normed_BND: Tensor, norm_y: nn.LayerNorm, rope_2BNC: Tensor | None
+        self,
+        x_BND: Tensor,
+        memory_BND: Tensor,
+        scale_D: Tensor,
+        shift_D: Tensor,
+        rope_2BNC: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         weight = torch.cat([self.projk.weight, self.projv.weight])
-        bias = torch.cat([self.projk.bias, self.projv.bias]) + (weight * norm_y.bias).sum(1)
-        kv_BND = F.linear(normed_BND, weight * norm_y.weight, bias)
-        (q_BNHC,) = _heads(self.projq(x_BND), 1, self.heads, rope_2BNC, turned=1)
-        k_BNHC, v_BNHC = _heads(kv_BND, 2, self.heads, rope_2BNC, turned=1)
-        return q_BNHC, k_BNHC, v_BNHC
+        bias = torch.cat([self.projk.bias, self.projv.bias])
+        bias = bias + (weight * shift_D).sum(1)  # `weight @ shift_D` would be rounded to bfloat16
+        kv_BND = F.linear(memory_BND, weight * scale_D, bias)
+        (q,) = _split_heads(self.projq(x_BND), 1, self.heads, rope_2BNC)
+        k, v = _split_heads(kv_BND, 2, self.heads, rope_2BNC)
+        return _place(q, rope_2BNC), _place(k, rope_2BNC), v.flatten(-3)
 
 
-def _heads(
-    x_BTD: Tensor, count: int, heads: int, rope_2BTC: Tensor | None, turned: int
-) -> Iterator[Tensor]:
-    """Split what a layer gives into `count` times all heads, (B, T, H, C) each, the first `turned`
-    of them by their positions where there is a table of rotations.
+def _split_heads(
+    x_BTD: Tensor, count: int, heads: int, rope_2BTC: Tensor | None
+) -> tuple[Tensor, ...]:
+    """Split what a layer gives into `count` parts of all heads, (B, T, H, ...) each.
+
+    Where positions are rotary, channels are taken apart as `rotate` has them, and are put together
+    as late as can be: earlier, the way back compiles into kernels that read number by number.
     """
-    # Channels stay taken apart until the end: put together earlier, the way back of this compiles
-    # into a kernel that reads number by number.
     apart = (1, 1, -1) if rope_2BTC is None else (2, 2, -1)
-    for number, x_BTH22F in enumerate(x_BTD.unflatten(2, (count, heads, *apart)).unbind(2)):
-        if rope_2BTC is not None and number < turned:
-            x_BTH22F = rotate(x_BTH22F, rope_2BTC)
-        yield x_BTH22F.flatten(-3)
+    return x_BTD.unflatten(2, (count, heads, *apart)).unbind(2)
+
+
+def _place(x: Tensor, rope_2BTC: Tensor | None) -> Tensor:
+    """Turn queries or keys by their positions, where these are rotary: (B, T, H, C)."""
+    return (x if rope_2BTC is None else rotate(x, rope_2BTC)).flatten(-3)
 
 
 def _attend(q_BTHC: Tensor, k_BSHC: Tensor, v_BSHC: Tensor) -> Tensor:
@@ -131,20 +153,24 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
         self.attn = Attention(width, heads)
-        self.norm_y = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm_y = nn.LayerNorm(width, eps=NORM_EPS)  # its scale and shift; see norm_memory
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.cross_attn = CrossAttention(width, heads)
         self.norm3 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = Mlp(width, int(width * mlp_ratio), act_layer=Gelu)
 
-    def forward(self, x_BND: Tensor, normed_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
-        """Update image a's tokens with the help of image b's."""
+    def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
+        """Update image a's tokens with the help of image b's, which `norm_memory` returned."""
         x_BND = x_BND + self.attn(self.norm1(x_BND), rope_2BNC, [x_BND.shape[1]])
-        x_BND = x_BND + self.cross_attn(self.norm2(x_BND), normed_BND, self.norm_y, rope_2BNC)
+        norm = self.norm_y
+        x_BND = x_BND + self.cross_attn(
+            self.norm2(x_BND), memory_BND, norm.weight, norm.bias, rope_2BNC
+        )
         x_BND = x_BND + self.mlp(self.norm3(x_BND))
         return x_BND
 
 
 def norm_memory(memory_BND: Tensor) -> Tensor:
     """Norm image b's tokens for all decoder blocks at once; each has its own scale and shift."""
-    return F.layer_norm(memory_BND, memory_BND.shape[2:], eps=NORM_EPS).to(memory_BND.dtype)
+    normed_BND = F.layer_norm(memory_BND, memory_BND.shape[2:], eps=NORM_EPS)
+    return normed_BND.to(memory_BND.dtype)  # autocast norms in float32; no block needs that

@@ -161,9 +161,9 @@ class Croco(nn.Module):
             memory_BND = self.decoder_embed(b_BND)
             if rope_21NC is None:
                 memory_BND = memory_BND + self.dec_pos_embed
-            normed_BND = norm_memory(memory_BND)
+            memory_BND = norm_memory(memory_BND)
             for block in self.dec_blocks:
-                x_BND = self._run(block, x_BND, normed_BND, rope_21NC)
+                x_BND = self._run(block, x_BND, memory_BND, rope_21NC)
         else:
             for block in self.dec_blocks:
                 x_BND = self._run(block, x_BND, rope_21NC, [num_patches])

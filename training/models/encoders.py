@@ -109,9 +109,9 @@ class CrocoEncoder(nn.Module):
             rope_21NC = croco.dec_pos_embed.to(x_BND.dtype)[:, None]
         else:
             x_BND, memory_BND = x_BND + croco.dec_pos_embed, memory_BND + croco.dec_pos_embed
-        stages, normed_BND = [], norm_memory(memory_BND)
+        stages, memory_BND = [], norm_memory(memory_BND)
         for block in croco.dec_blocks:
-            x_BND = block(x_BND, normed_BND, rope_21NC)
+            x_BND = block(x_BND, memory_BND, rope_21NC)
             stages.append(x_BND)
         return Features(croco.dec_norm(x_BND), pick_stages(stages))
 
@@ -181,9 +181,9 @@ class TimmEncoder(nn.Module):
         if self.num_images == 1:
             return self._encode(images_BV3HW[:, 0])
         x_BNC, memory_BNC = (self._encode(images_BV3HW[:, v]).tokens_BNC for v in range(2))
-        stages, normed_BNC = [], norm_memory(memory_BNC)
+        stages, memory_BNC = [], norm_memory(memory_BNC)
         for block in self.dec_blocks:
-            x_BNC = block(x_BNC, normed_BNC, None)
+            x_BNC = block(x_BNC, memory_BNC, None)
             stages.append(x_BNC)
         return Features(self.dec_norm(x_BNC), pick_stages(stages))
 

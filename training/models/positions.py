@@ -66,6 +66,12 @@ def rotate(x_BTH22F: Tensor, rope_2BTC: Tensor) -> Tensor:
 
 
 class _Rotation(torch.autograd.Function):
+    """A rotation that is turned back by another one, as the gradient of an orthogonal map is; what
+    autograd makes of `_turn` takes more passes.
+
+    It is one where a pair's cosines are equal and its sines each other's negative.
+    """
+
     @staticmethod
     def forward(ctx: Any, x_BTH22F: Tensor, rope_2BTC: Tensor) -> Tensor:
         ctx.save_for_backward(rope_2BTC)
@@ -81,9 +87,10 @@ class _Rotation(torch.autograd.Function):
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Memory traffic is what this costs: a copy and two passes; compiled, one pass.
+    """Memory traffic is what this costs: a copy and two passes, or compiled, one pass.
 
-    The compiler makes instructions of `flip` that read number by number, of broadcasts not.
+    Inductor (torch 2.11 to 2.15) makes loads of single numbers of `flip`, and wide ones of
+    broadcasts; not compiled, `flip` is the faster one.
     """
     if not torch.compiler.is_compiling():
         return torch.addcmul(x * cos, x.flip(-2), sin)
