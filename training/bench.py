@@ -39,6 +39,11 @@ from training.pretrain import objective_of
 from training.run_config import PretrainConfig, training_view
 from training.step import FiniteCheck, Stepper
 
+PARTS = {  # and what each measures
+    "loader": "the loader against bare decoding",
+    "step": "a training step against the same model plainly written",
+    "training": "training with the loader",
+}
 RATE = 1e-5  # learning rate of the timed steps: small, and not zero
 IMAGES = EXTENSIONS[:2]
 
@@ -49,6 +54,7 @@ _jpegs: list[bytes] = []  # of a decoding process
 class BenchConfig:
     """How much is timed."""
 
+    parts: tuple[str, ...] = ("loader", "step", "training")
     preset: str = "tiny"
     batch_size: int = 32  # pairs of a step
     compile: bool = False
@@ -84,24 +90,27 @@ BENCHES: dict[str, Callable[[], BenchConfig]] = {"cpu": cpu_bench, "gpu": gpu_be
 
 def measure_speed(
     shards: Sequence[str], bench: BenchConfig, show: Callable[[str], None]
-) -> list[Measurement]:
-    """Measure everything on this machine's GPU, or its CPU where there is none.
+) -> Iterator[list[Measurement]]:
+    """Measure part after part on this machine's GPU, or its CPU where there is none.
 
-    `show` is told what is being measured. Raises ValueError for shards that cannot be used.
+    `show` is told what is being measured. Raises ValueError for shards that cannot be used, and an
+    unknown part.
     """
+    unknown = set(bench.parts) - set(PARTS)
+    if unknown:
+        raise ValueError(f"unknown part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
     device = choose_device("auto")
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    show("the loader against bare decoding")
-    rows = _measure_loader(shards, bench)
-    show("a training step against the same model plainly written")
-    rows += _measure_step(shards, bench, device, name)
-    show("training with the loader")
-    return rows + _measure_training(shards, bench, device, name)
+    for part in bench.parts:
+        show(PARTS[part])
+        yield _MEASURES[part](shards, bench, device, name)
 
 
-def _measure_loader(shards: Sequence[str], bench: BenchConfig) -> list[Measurement]:
+def _measure_loader(
+    shards: Sequence[str], bench: BenchConfig, device: torch.device, name: str
+) -> list[Measurement]:
     config = _config(bench.loader_preset, bench.loader_batch_size, bench)
     jpegs = _read_jpegs(shards, bench.loader_pairs)
     ratios, bare, loaded = [], [], []
@@ -170,6 +179,8 @@ def _measure_step(
                 compared_with=f"steps on one batch ({what}){compiled}; {name}",
             )
         )  # fmt: skip
+        if which == "fast":
+            rows.append(_mfu(rate, config, device, f"steps on one batch ({what}){how}; {name}"))
     return rows
 
 
@@ -198,10 +209,6 @@ def _measure_training(
     rate = bench.training_steps * bench.batch_size / elapsed_s
     how = ", compiled" if bench.compile else ""
     what = f"{bench.preset}, batches of {bench.batch_size}, {config.run.precision}{how}; {name}"
-    peak = peak_flops(device, config.run.precision)
-    hidden = num_masked(config.model.grid**2, config.masking.ratio)
-    mfu = None if peak is None else rate * flops_per_pair(config.model, hidden) / peak
-    peak_text = "no peak known" if peak is None else f"{peak / 1e12:.0f} TFLOP/s"
     return [
         Measurement(
             metric="pairs_per_s", value=rate, unit="pairs/s",
@@ -211,11 +218,21 @@ def _measure_training(
             metric="data_wait_share", value=waited_s / elapsed_s, unit="share",
             compared_with=f"time in which training waited for its loader: {what}",
         ),
-        Measurement(
-            metric="mfu", value=mfu, unit="share", goal=">= 0.45" if peak else "",
-            compared_with=f"the peak of {name}, {peak_text}: {what}",
-        ),
+        _mfu(rate, config, device, f"training with the loader: {what}"),
     ]  # fmt: skip
+
+
+def _mfu(
+    pairs_per_s: float, config: PretrainConfig, device: torch.device, what: str
+) -> Measurement:
+    peak = peak_flops(device, config.run.precision)
+    hidden = num_masked(config.model.grid**2, config.masking.ratio)
+    mfu = None if peak is None else pairs_per_s * flops_per_pair(config.model, hidden) / peak
+    peak_text = "no peak known" if peak is None else f"the peak is {peak / 1e12:.0f} TFLOP/s"
+    return Measurement(
+        metric="mfu", value=mfu, unit="share", goal=">= 0.45" if peak else "",
+        compared_with=f"{what}; {peak_text}",
+    )  # fmt: skip
 
 
 def _config(preset: str, batch_size: int, bench: BenchConfig) -> PretrainConfig:
@@ -308,3 +325,8 @@ def _loading_rate(shards: Sequence[str], config: PretrainConfig, bench: BenchCon
     for _ in islice(batches, count):
         pass
     return count * config.loader.batch_size / (time.perf_counter() - started)
+
+
+_MEASURES: dict[
+    str, Callable[[Sequence[str], BenchConfig, torch.device, str], list[Measurement]]
+] = {"loader": _measure_loader, "step": _measure_step, "training": _measure_training}

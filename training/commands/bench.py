@@ -34,9 +34,12 @@ def run_bench(options: argparse.Namespace) -> int:
 
     size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
     bench = override(BENCHES[size](), options.set)
-    measured = measure_speed(
-        options.shards, bench, lambda text: print(f"measuring {text}", file=sys.stderr, flush=True)
-    )
-    rows = record(storage.absolute(options.root), "bench-train", measured)
+    root, rows = storage.absolute(options.root), []
+
+    def show(text: str) -> None:
+        print(f"measuring {text}", file=sys.stderr, flush=True)
+
+    for measured in measure_speed(options.shards, bench, show):
+        rows += record(root, "bench-train", measured)  # at once: a later part may be cut off
     print_measured(rows, options.format, "")
     return 0
