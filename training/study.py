@@ -101,7 +101,7 @@ def cell_config(study: StudyConfig, name: str) -> PretrainConfig:
     run = replace(
         config.run,
         num_steps=study.num_steps, minutes=None, epochs=None, seed=study.seed,
-        evaluate_every=max(1, study.num_steps // 2), pictures_every=study.num_steps,
+        evaluate_every=study.num_steps, pictures_every=study.num_steps,
         checkpoint_every=max(1, study.num_steps // 4), keep_last=1,
     )  # fmt: skip
     return replace(config, run=run)
