@@ -1,33 +1,24 @@
-"""The shard format: what the tars and the index hold, for the builder and for the trainer.
+"""The index of a shard set: which tars it has and what they hold, for builder and trainer.
 
 A shard set is a folder (local or object store) with tars and `index.json`. It holds pairs, whose
-samples are three files of a tar: `<pair_id>.a.jpg` and `<pair_id>.b.jpg` (which of them is masked
-is up to the trainer) and `<pair_id>.json`; or labelled images, as `labels.py` says. Plain
-`webdataset` reads the tars. Nothing here is pickled, and nothing heavy is imported: `training`
-needs this module, `groups.py` and `labels.py` alone.
+samples `pairs.py` describes, or labelled images, which `labels.py` does. Plain `webdataset` reads
+the tars. Nothing here is pickled, and nothing heavy is imported: `training` needs this module,
+`groups.py`, `pairs.py` and `labels.py` alone.
 """
 
-import base64
-import binascii
 import json
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from catalog import storage
 from shards.groups import MAX_GROUPS, Group, decode_groups
 
-FORMAT = 3
+FORMAT = 4
 INDEX_NAME = "index.json"
 SPLITS = ("train", "val")
-EXTENSIONS = ("a.jpg", "b.jpg", "json")  # of a pair
 Contents = Literal["pairs", "labels"]
-FOREGROUND_GRID = 32  # cells along each side of a crop's foreground map
-CROP_COLUMNS = ("crop_id", "view_id", "frame_index", "time_s")  # of a crop's row, unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,71 +104,6 @@ def read_index(url: str) -> ShardIndex:
             f"{url} is not a shard set: it has no {INDEX_NAME}; `python -m shards build` writes one"
         ) from None
     return ShardIndex.from_json(text, index_url)
-
-
-def sample_json(
-    pair: Mapping[str, Any], crop_a: Mapping[str, Any], crop_b: Mapping[str, Any]
-) -> bytes:
-    """Describe a sample: the row of `pairs` at top level, under `a` and `b` each image.
-
-    Takes rows of the catalog's tables. Numbers that JSON lacks (NaN, infinity) become null. Raises
-    ValueError for a crop whose box, keypoints or foreground are damaged.
-    """
-    columns = {name: _finite(value) for name, value in pair.items() if name[:5] != "crop_"}
-    meta = {**columns, "a": _image_json(crop_a), "b": _image_json(crop_b)}
-    return json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def keypoints_in_crop(
-    keypoints_px: Sequence[float], box_px: Sequence[float], size_px: int
-) -> list[list[float]]:
-    """Map flat (x, y, confidence) triples of the frame to the crop: [[x, y, confidence] x 17].
-
-    `box_px` is the crop's x0, y0, x1, y1 in the frame, `size_px` its stored side. Keypoints that
-    were not seen (confidence 0) become [0, 0, 0]. Rounded to 0.01 px. Raises ValueError when the
-    values are not triples or the box is empty.
-    """
-    if len(keypoints_px) % 3 or len(box_px) != 4 or not box_px[2] > box_px[0]:
-        raise ValueError(f"{len(keypoints_px)} keypoint values in box {list(box_px)}")
-    scale = size_px / (box_px[2] - box_px[0])
-    points_px = np.asarray(keypoints_px, np.float64).reshape(-1, 3)
-    points_px[:, :2] = np.round((points_px[:, :2] - np.asarray(box_px[:2])) * scale, 2)
-    points_px[:, 2] = np.round(points_px[:, 2], 4)
-    points_px[~(points_px[:, 2] > 0)] = 0
-    rows: list[list[float]] = points_px.tolist()
-    return rows
-
-
-def encode_foreground(cells: bytes) -> str:
-    """Encode 32x32 uint8 cells, row by row, as base64 text. Raises ValueError for another size."""
-    if len(cells) != FOREGROUND_GRID**2:
-        raise ValueError(f"a foreground map of {len(cells)} bytes, expected {FOREGROUND_GRID**2}")
-    return base64.b64encode(cells).decode()
-
-
-def decode_foreground(text: str) -> npt.NDArray[np.uint8]:
-    """Decode a foreground: (32, 32) uint8, the share (0-255) of each cell that is the person.
-
-    Raises ValueError when the text is not that.
-    """
-    cells = np.frombuffer(binascii.a2b_base64(text, strict_mode=True), np.uint8)
-    return cells.reshape(FOREGROUND_GRID, FOREGROUND_GRID)
-
-
-def _image_json(crop: Mapping[str, Any]) -> dict[str, Any]:
-    missing = [name for name in ("box_px", "keypoints_px", "foreground") if crop[name] is None]
-    if missing:
-        raise ValueError(f"crop {crop['crop_id']} has no {', '.join(missing)}")
-    return {
-        **{name: _finite(crop[name]) for name in CROP_COLUMNS},
-        "box_px": [round(float(value), 2) for value in crop["box_px"]],
-        "keypoints_px": keypoints_in_crop(crop["keypoints_px"], crop["box_px"], crop["size_px"]),
-        "foreground": encode_foreground(crop["foreground"]),
-    }
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _contradiction(index: ShardIndex) -> str | None:

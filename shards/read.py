@@ -15,6 +15,7 @@ from catalog import storage
 from shards.format import read_index
 from shards.label_sheet import draw_label, title
 from shards.labels import decode_label
+from shards.pairs import IMAGES, decode_keypoints
 
 PEEK_COLUMNS = (
     "pair_id", "kind", "part", "split", "dataset", "score", "view_angle_deg", "covisibility",
@@ -150,13 +151,14 @@ def _draw_label(sample: RawSample) -> Image:
 
 def _draw_pair(sample: RawSample, meta: dict[str, Any]) -> Image:
     images = []
-    for side in ("a", "b"):
-        image = decode_image(sample.files.get(f"{side}.jpg", b""))
+    keypoints_px = decode_keypoints(sample.files.get("keypoints.npy", b""))
+    for name, points_px in zip(IMAGES, keypoints_px, strict=True):
+        image = decode_image(sample.files.get(name, b""))
         if image is None:
-            raise ValueError(f"sample {sample.key}: {side}.jpg does not decode")
+            raise ValueError(f"sample {sample.key}: {name} does not decode")
         grown = SHEET_PX / image.shape[0]
         image = cv2.resize(image, (SHEET_PX, SHEET_PX), interpolation=cv2.INTER_AREA)
-        for x, y, confidence in meta[side]["keypoints_px"]:
+        for x, y, confidence in points_px.tolist():
             if confidence >= SEEN:
                 at = round(x * grown), round(y * grown)
                 cv2.circle(image, at, 2, (0, 255, 255), -1, cv2.LINE_AA)

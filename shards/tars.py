@@ -17,9 +17,10 @@ from catalog import storage
 from catalog.images import Place, read_images
 from catalog.parts import Row
 from catalog.query import select_from
-from shards.format import Contents, ShardEntry, ShardIndex, sample_json
+from shards.format import Contents, ShardEntry, ShardIndex
 from shards.groups import encode_groups
 from shards.labels import SIDES, decode_label
+from shards.pairs import encode_pair
 from shards.plan import PAIR_COLUMNS, Plan, PlannedShard
 from shards.read import iterate_tar
 
@@ -118,7 +119,7 @@ def _write_tar(
         for row, id, group, each in zip(rows, shard.ids, shard.groups, places, strict=True):
             try:
                 files = {ending: _whole(images[place]) for ending, place in each.items()}
-                files["json"] = _json(row, contents, crops)
+                files |= _description(row, contents, crops)
             except ValueError as error:
                 failures.append({"id": id, "error": str(error)})
                 continue
@@ -152,14 +153,14 @@ def _places(row: Row, contents: Contents) -> dict[str, Place]:
     }
 
 
-def _json(row: Row, contents: Contents, crops: dict[str, Row]) -> bytes:
-    """A sample's description. Raises ValueError when it is damaged."""
+def _description(row: Row, contents: Contents, crops: dict[str, Row]) -> dict[str, bytes]:
+    """The files that describe a sample, by ending. Raises ValueError when it is damaged."""
     if contents == "pairs":
         columns = {name: row[name] for name in PAIR_COLUMNS}
-        return sample_json(columns, crops[row["crop_a"]], crops[row["crop_b"]])
+        return encode_pair(columns, crops[row["crop_a"]], crops[row["crop_b"]])
     text: str = row["label"]
     decode_label(json.loads(text))
-    return text.encode()
+    return {"json": text.encode()}
 
 
 def _whole(jpeg: bytes | ValueError) -> bytes:

@@ -8,20 +8,20 @@ from dataclasses import asdict
 
 from catalog import storage
 from catalog.schemas import PAIRS
-from shards.format import (
-    CROP_COLUMNS,
-    EXTENSIONS,
-    ShardEntry,
-    ShardIndex,
-    decode_foreground,
-    read_index,
-)
+from shards.format import ShardEntry, ShardIndex, read_index
 from shards.groups import Group, decode_groups
 from shards.label_check import check_label
+from shards.pairs import (
+    CROP_COLUMNS,
+    EXTENSIONS,
+    IMAGES,
+    decode_foreground,
+    decode_keypoints,
+)
 from shards.read import RawSample, decode_image, iterate_tar
 
 PAIR_KEYS = {name for name in PAIRS.schema.names if not name.startswith("crop_")}
-IMAGE_KEYS = {*CROP_COLUMNS, "box_px", "keypoints_px", "foreground"}
+IMAGE_KEYS = {*CROP_COLUMNS, "box_px"}
 
 Problem = dict[str, str]  # shard, sample (empty: the whole shard), problem
 
@@ -90,12 +90,13 @@ def _check_sample(
 ) -> Iterator[str]:
     if set(sample.files) != set(EXTENSIONS):
         yield f"has the files {', '.join(sorted(sample.files))}, not {', '.join(EXTENSIONS)}"
-    for name in EXTENSIONS[:2]:
+    for name in IMAGES:
         image = decode_image(sample.files.get(name, b""))
         if image is None:
             yield f"{name} does not decode"
         elif image.shape[:2] != (crop_px, crop_px):
             yield f"{name} has {image.shape[1]} x {image.shape[0]} px, not {crop_px} x {crop_px}"
+    yield from _check_arrays(sample)
     try:
         meta = sample.meta
     except ValueError as error:
@@ -109,24 +110,18 @@ def _check_sample(
         of_index = " ".join(map(str, asdict(group).values()))
         yield f"its JSON is of {' '.join(map(str, found.values()))}, the index says {of_index}"
     for side in ("a", "b"):
-        if text := _check_side(meta.get(side)):
-            yield f"its JSON's {side} {text}"
+        image = meta.get(side)
+        if not isinstance(image, dict) or IMAGE_KEYS - set(image):
+            yield f"its JSON's {side} is incomplete"
 
 
-def _check_side(image: object) -> str | None:
-    """What is wrong with one image's description, if anything."""
-    if not isinstance(image, dict) or IMAGE_KEYS - set(image):
-        return "is incomplete"
-    points = image["keypoints_px"]
-    if not isinstance(points, list) or any(
-        not isinstance(point, list) or len(point) != 3 for point in points
-    ):
-        return "has keypoints that are not [x, y, confidence]"
-    try:
-        decode_foreground(image["foreground"])
-    except (ValueError, TypeError):
-        return "has a damaged foreground"
-    return None
+def _check_arrays(sample: RawSample) -> Iterator[str]:
+    decoders = {"foreground.npy": decode_foreground, "keypoints.npy": decode_keypoints}
+    for name in decoders.keys() & sample.files.keys():
+        try:
+            decoders[name](sample.files[name])
+        except ValueError as error:
+            yield str(error)
 
 
 def _problem(shard: str, sample: str, text: str) -> Problem:

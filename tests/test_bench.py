@@ -13,10 +13,12 @@ SMALL = [
     "loader_preset=tiny", "loader_batch_size=8", "loader_pairs=16",
 ]  # fmt: skip
 OF_PARTS = {
-    "loader": ["loader_over_decode", "loader_pairs_per_s", "decode_pairs_per_s"],
+    "loader": [
+        "loader_over_decode", "loader_pairs_per_s", "decode_pairs_per_s", "kept_decode_pairs_per_s",
+    ],
     "step": ["step_over_plain", "step_pairs_per_s", "mfu", "plain_step_pairs_per_s"],
     "training": ["pairs_per_s", "data_wait_share", "mfu"],
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_the_weights_are_those_the_model_attends_with(rotary):
         nn.init.normal_(parameter)
     x, memory = torch.randn(2, 3, 16, 32)
     rope = rope_table(16, 4, 100.0)[:, None] if rotary else None
-    inputs = (x, norm_memory(memory), norm.weight, norm.bias, rope)
+    inputs = (x, norm_memory(memory), norm, rope)
     weights = attention.weights(*inputs)
     torch.testing.assert_close(weights.sum(dim=3), torch.ones(3, 2, 16))
     values = attention.projv(norm(memory)).unflatten(2, (2, 16)).transpose(1, 2)

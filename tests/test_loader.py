@@ -255,9 +255,11 @@ def test_a_missing_shard_is_named(tmp_path):
     ("old", "new", "reason"),
     [
         (b"\xff\xd8\xff", b"\x00\x00\x00", "no whole JPEG"),
-        (b'"kind": "cross_view"', b'"kind": "cross_vieh"', "unknown kind"),
-        (b'"dataset"', b'"datasat"', "lacks"),
-        (b'{"pair_id"', b'["pair_id"', "Expecting|delimiter"),
+        (b'"kind":"cross_view"', b'"kind":"cross_vieh"', "unknown kind 'cross_vieh'"),
+        (b'"dataset"', b'"datasat"', "JSON lacks dataset"),
+        (b'{"a":', b'["a":', "Expecting|delimiter"),
+        (b"(2, 32, 32)", b"(2, 32, 33)", "foreground.npy"),
+        (b"(2, 17, 3)", b"(17, 3, 2)", "keypoints.npy"),
     ],
 )
 def test_a_damaged_sample_is_named_and_left_out(tmp_path, old, new, reason):

@@ -194,7 +194,7 @@ def test_a_server_that_dies_is_waited_for_and_then_named(remote, local, s3: S3Se
             s3.start()
 
     whole = ids(take(loader(local), 6))
-    far = loader(remote, prefetch_shards=0, cache_gib=120_000 / 2**30, max_bad_share=0.3)
+    far = loader(remote, prefetch_shards=0, cache_gib=150_000 / 2**30, max_bad_share=0.3)
     batches = iter(far)
     seen = [next(batches) for _ in range(2)]
     s3.stop()

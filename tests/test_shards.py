@@ -15,26 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 import webdataset as wds
 
 from catalog import check, parts, query, storage
 from catalog.commands import main
-from catalog.schemas import FOREGROUND_GRID
-from shards import format as shard_format
 from shards.__main__ import build_parser
 from shards.build import BuildReport, build_shards
-from shards.format import (
-    ShardEntry,
-    ShardIndex,
-    decode_foreground,
-    encode_foreground,
-    keypoints_in_crop,
-    read_index,
-    sample_json,
-)
+from shards.format import ShardEntry, ShardIndex, read_index
 from shards.groups import Group, decode_groups
+from shards.pairs import EXTENSIONS, decode_foreground, decode_keypoints
 from shards.plan import ShardsConfig
 from shards.read import SHEET_PX, RawSample, peek, read_samples
 from shards.verify import verify
@@ -190,7 +180,7 @@ def test_plain_webdataset_reads_the_same_bytes(root: str) -> None:
     assert [sample["__key__"] for sample in found] == keys(url)
     for theirs, ours in zip(found, all_samples(url), strict=True):
         assert {name: theirs[name] for name in theirs if name[0] != "_"} == ours.files
-        assert set(ours.files) == set(shard_format.EXTENSIONS)
+        assert set(ours.files) == set(EXTENSIONS)
 
 
 def test_images_are_copied_and_described(root: str) -> None:
@@ -202,17 +192,19 @@ def test_images_are_copied_and_described(root: str) -> None:
         assert {name: meta[name] for name in pair if name[:5] != "crop_"} == {
             name: value for name, value in pair.items() if name[:5] != "crop_"
         }
-        for side in "ab":
+        foreground = decode_foreground(sample.files["foreground.npy"])
+        keypoints_px = decode_keypoints(sample.files["keypoints.npy"])
+        for number, side in enumerate("ab"):
             crop, image = crops[pair[f"crop_{side}"]], meta[side]
             place = (storage.join(root, crop["file"]), crop["offset"], crop["length"])
             assert sample.files[f"{side}.jpg"] == storage.read_bytes(*place)
             assert image["crop_id"] == crop["crop_id"] and image["view_id"] == crop["view_id"]
-            assert decode_foreground(image["foreground"]).tobytes() == crop["foreground"]
-            x, y, confidence = image["keypoints_px"][0]
-            assert x == pytest.approx((crop["keypoints_px"][0] - crop["box_px"][0]) / 2, abs=0.01)
-            assert y == pytest.approx((crop["keypoints_px"][1] - crop["box_px"][1]) / 2, abs=0.01)
-            assert confidence == pytest.approx(crop["keypoints_px"][2], abs=1e-4)
-            assert len(image["keypoints_px"]) == 17 and image["keypoints_px"][16] == [0, 0, 0]
+            assert foreground[number].tobytes() == crop["foreground"]
+            x, y, confidence = keypoints_px[number, 0]
+            assert x == pytest.approx((crop["keypoints_px"][0] - crop["box_px"][0]) / 2)
+            assert y == pytest.approx((crop["keypoints_px"][1] - crop["box_px"][1]) / 2)
+            assert confidence == pytest.approx(crop["keypoints_px"][2])
+            assert keypoints_px.shape == (2, 17, 3) and not keypoints_px[number, 16].any()
 
 
 def test_a_tar_knows_no_clock_and_no_user(root: str) -> None:
@@ -226,7 +218,7 @@ def test_a_tar_knows_no_clock_and_no_user(root: str) -> None:
 def test_the_index_counts_what_is_there(root: str) -> None:
     report = build(root)
     raw = json.loads(storage.read_text(storage.join(report.url, "index.json")))
-    assert raw["format"] == 3 and raw["crop_px"] == CROP_PX and raw["query"] == "score > 0"
+    assert raw["format"] == 4 and raw["crop_px"] == CROP_PX and raw["query"] == "score > 0"
     for shard in raw["shards"]:
         data = storage.read_bytes(storage.join(report.url, shard["name"]))
         assert (len(data), sha256(data)) == (shard["bytes"], shard["sha256"])
@@ -487,17 +479,24 @@ def test_verify_names_a_flipped_byte(root: str) -> None:
     assert "has sha256" in problems[0]["problem"]
 
 
-def test_verify_names_a_damaged_image_and_a_damaged_description(root: str) -> None:
+def test_verify_names_damaged_images_arrays_and_descriptions(root: str) -> None:
     url = build(root).url
     tar_url = storage.join(url, read_index(url).shards[0].name)
-    first, second = peek(url, 2)
+    first, second, third, fourth = peek(url, 4)
     data = storage.read_bytes(tar_url)
     data = data.replace(first.files["a.jpg"], b"x" * len(first.files["a.jpg"]))
+    keypoints = third.files["keypoints.npy"]
+    data = data.replace(keypoints, keypoints.replace(b"f4", b"i4"))
+    foreground = fourth.files["foreground.npy"]
+    data = data.replace(foreground, b"x" * len(foreground))
     data = data.replace(second.files["json"], b"{" * len(second.files["json"]))
     storage.write_bytes(tar_url, data)
     found = {(problem["sample"], problem["problem"]) for problem in verify(url)}
     assert (first.key, "a.jpg does not decode") in found
     assert any(key == second.key and "no readable JSON" in text for key, text in found)
+    wrong = "its keypoints.npy holds (2, 17, 3) int32, not (2, K, 3) float32"
+    assert (third.key, wrong) in found
+    assert any(key == fourth.key and "foreground.npy is no array" in text for key, text in found)
 
 
 def test_verify_names_a_wrong_group(root: str) -> None:
@@ -569,7 +568,7 @@ INDEX = ShardIndex(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "has format 1 but this version reads 3"),
+        ({"format": 1}, "has format 1 but this version reads 4"),
         ({"format": None}, "is not the index of a shard set"),
         ({"num_samples": 4}, "4 samples but 3 in its shards"),
         ({"crop_px": None}, "crop_px"),
@@ -604,45 +603,6 @@ def test_an_index_needs_neither_plan_nor_config() -> None:
     for name in ("plan", "config", "num_failed"):
         del raw[name]
     assert ShardIndex.from_json(json.dumps(raw)) == INDEX
-
-
-# The parts
-
-
-def test_the_foreground_survives_the_round_trip() -> None:
-    cells = np.arange(FOREGROUND_GRID**2, dtype=np.uint32).astype(np.uint8)
-    decoded = decode_foreground(encode_foreground(cells.tobytes()))
-    assert decoded.dtype == np.uint8 and decoded.shape == (FOREGROUND_GRID, FOREGROUND_GRID)
-    assert (decoded.ravel() == cells).all()
-    assert shard_format.FOREGROUND_GRID == FOREGROUND_GRID
-    with pytest.raises(ValueError, match="10 bytes"):
-        encode_foreground(b"0" * 10)
-
-
-def test_keypoints_move_from_the_frame_to_the_crop() -> None:
-    found = keypoints_in_crop([100, 50, 0.9, 110, 70, 0.5, 7, 7, 0], [90, 30, 130, 70], 80)
-    assert found == [[20, 40, 0.9], [40, 80, 0.5], [0, 0, 0]]
-    with pytest.raises(ValueError, match="in box"):
-        keypoints_in_crop([1, 2, 3], [90, 30, 90, 70], 80)
-
-
-def test_a_description_holds_what_json_can_hold() -> None:
-    crop = {
-        "crop_id": "c",
-        "view_id": "v",
-        "frame_index": 0,
-        "time_s": float("nan"),
-        "box_px": [0, 0, 1, 1],
-        "size_px": 2,
-        "keypoints_px": [],
-        "foreground": bytes(1024),
-    }
-    meta = json.loads(
-        sample_json({"pair_id": "p", "crop_a": "c", "score": float("inf")}, crop, crop)
-    )
-    assert meta["score"] is None and meta["a"]["time_s"] is None and "crop_a" not in meta
-    with pytest.raises(ValueError, match="crop c has no box_px"):
-        sample_json({}, {**crop, "box_px": None}, crop)
 
 
 def test_the_format_needs_no_heavy_package() -> None:

@@ -109,12 +109,12 @@ def test_gradients_are_clipped_to_their_norm():
 
 
 def test_the_running_mean_follows_the_weights():
-    stepper = make_stepper(micro("optimizer.ema=0.9"), rate=1e-2)
+    stepper = make_stepper(micro("optimizer.ema=0.25"), rate=1e-2)
     mean = copy.deepcopy(stepper.model.state_dict())
-    for seed in range(3):
+    for seed, decay in enumerate((2 / 11, 3 / 12, 0.25)):  # (1 + n) / (10 + n) at first
         stepper.step(random_batch(seed=seed))
         for name, weight in stepper.model.named_parameters():
-            mean[name] = 0.9 * mean[name] + 0.1 * weight.detach()
+            mean[name] = decay * mean[name] + (1 - decay) * weight.detach()
     for name, found in stepper.average.means.items():
         torch.testing.assert_close(found, mean[name])
 

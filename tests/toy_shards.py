@@ -7,7 +7,6 @@ model that ignores it cannot do well.
 
 import hashlib
 import io
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import numpy as np
 import webdataset as wds
 
 from catalog.ids import content_id
-from shards.format import FOREGROUND_GRID, ShardEntry, ShardIndex, encode_foreground
+from shards.format import ShardEntry, ShardIndex
 from shards.groups import Group, encode_groups
+from shards.pairs import FOREGROUND_GRID, encode_pair
 
 KINDS = ("cross_view", "cross_pose")
 
@@ -93,7 +93,7 @@ def _make_sample(
     )
     gap_s = 0.0 if group.kind == "cross_view" else 0.5 * (-1) ** (number // 2)  # b after a, before
     times_s = (1.0, 1.0 + gap_s)
-    meta = {
+    pair = {
         "pair_id": pair_id,
         "kind": group.kind,
         "part": group.part,
@@ -102,24 +102,25 @@ def _make_sample(
         "capture_id": f"capture-{number}",
         "identity_id": f"identity-{number}",
         "score": 1.0,
-        **{
-            side: {
-                "foreground": encode_foreground(foregrounds[i]),
-                "time_s": times_s[i],
-                "keypoints_px": _keypoints(group.part, crop_px, turn_deg[i], shift[i]),
-            }
-            for i, side in enumerate("ab")
-        },
     }
-    return {
-        "__key__": pair_id,
-        "a.jpg": images[0],
-        "b.jpg": images[1],
-        "json": json.dumps(meta).encode(),
-    }
+    crops = [
+        {
+            "crop_id": f"{pair_id}-{side}",
+            "view_id": f"view-{i}",
+            "frame_index": 0,
+            "time_s": times_s[i],
+            "box_px": [0.0, 0.0, crop_px, crop_px],
+            "size_px": crop_px,
+            "foreground": foregrounds[i],
+            "keypoints_px": _keypoints(group.part, crop_px, turn_deg[i], shift[i]),
+        }
+        for i, side in enumerate("ab")
+    ]
+    images = {f"{side}.jpg": image for side, image in zip("ab", images, strict=True)}
+    return {"__key__": pair_id, **images, **encode_pair(pair, *crops)}
 
 
-def _keypoints(part: str, crop_px: int, turn_deg: float, shift: np.ndarray) -> list[list[float]]:
+def _keypoints(part: str, crop_px: int, turn_deg: float, shift: np.ndarray) -> list[float]:
     """Points that turn and move with the disc: its centre, and two rings of eight; a hand has four
     more that nobody sees.
     """
@@ -128,7 +129,7 @@ def _keypoints(part: str, crop_px: int, turn_deg: float, shift: np.ndarray) -> l
     places = np.concatenate([[[0, 0]], 0.12 * around, 0.24 * around]) + shift + 0.5
     seen = np.column_stack([places * crop_px, np.ones(17)])
     rows = seen if part == "body" else np.concatenate([seen, np.zeros((4, 3))])
-    return np.round(rows, 2).tolist()
+    return np.round(rows, 2).ravel().tolist()
 
 
 def _draw(

@@ -9,17 +9,14 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-import cv2
 import torch
 
-from catalog import storage
 from catalog.measurements import Measurement
-from shards.format import EXTENSIONS, read_index
+from training.bench_loader import measure_loader
 from training.compiling import compile_model
 from training.device_copies import DeviceCopies
 from training.distributed import Ranks, choose_device
@@ -27,8 +24,6 @@ from training.flops import flops_per_pair, peak_flops
 from training.loading.loader import PairLoader
 from training.loading.masking import num_masked
 from training.loading.pair_batch import PairBatch
-from training.loading.reader import Shard, decode_jpeg
-from training.loading.shard_files import ShardFiles, ShardFilesConfig
 from training.loop import stepping_of
 from training.models.croco import Croco
 from training.models.plain import PlainCroco
@@ -45,9 +40,6 @@ PARTS = {  # and what each measures
     "training": "training with the loader",
 }
 RATE = 1e-5  # learning rate of the timed steps: small, and not zero
-IMAGES = EXTENSIONS[:2]
-
-_jpegs: list[bytes] = []  # of a decoding process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,30 +104,7 @@ def _measure_loader(
     shards: Sequence[str], bench: BenchConfig, device: torch.device, name: str
 ) -> list[Measurement]:
     config = _config(bench.loader_preset, bench.loader_batch_size, bench)
-    jpegs = _read_jpegs(shards, bench.loader_pairs)
-    ratios, bare, loaded = [], [], []
-    with ProcessPoolExecutor(bench.num_workers, initializer=_keep, initargs=(jpegs,)) as pool:
-        for _ in range(bench.turns):
-            bare.append(_decode_rate(pool, len(jpegs), bench.num_workers))
-            loaded.append(_loading_rate(shards, config, bench))
-            ratios.append(loaded[-1] / bare[-1])
-    processes = f"{bench.num_workers} processes"
-    px = f"{read_index(shards[0]).crop_px} px JPEGs"
-    return [
-        Measurement(
-            metric="loader_over_decode", value=statistics.median(ratios), unit="ratio",
-            count=bench.turns, goal=">= 0.9",
-            compared_with=f"a bare loop that decodes the same {px}, {processes} each; CPU",
-        ),
-        Measurement(
-            metric="loader_pairs_per_s", value=statistics.median(loaded), unit="pairs/s",
-            compared_with=f"the loader alone, {processes}; CPU",
-        ),
-        Measurement(
-            metric="decode_pairs_per_s", value=statistics.median(bare), unit="pairs/s",
-            compared_with=f"bare decoding of {px}, {processes}; CPU",
-        ),
-    ]  # fmt: skip
+    return measure_loader(shards, config, bench.loader_pairs, bench.turns)
 
 
 def _measure_step(
@@ -160,28 +129,25 @@ def _measure_step(
         for which, step in steps.items():
             seconds[which].append(_time_steps(step, bench.steps, device))
     ratios = [slow / quick for slow, quick in zip(seconds["plain"], seconds["fast"], strict=True)]
-    what = f"{bench.preset}, batches of {bench.batch_size}, {config.run.precision}"
-    how = ", compiled" if bench.compile else ""
-    goal = ">= 1.5" if device.type == "cuda" else ">= 1.3"
-    rows = [
+    rates = {
+        which: bench.batch_size / statistics.median(of_which) for which, of_which in seconds.items()
+    }
+    what = f"steps on one batch: {_describe(bench, config, name)}"
+    return [
         Measurement(
             metric="step_over_plain", value=statistics.median(ratios), unit="ratio",
-            count=bench.turns, goal=goal,
-            compared_with=f"a step of the same model plainly written ({what}){how}; {name}",
+            count=bench.turns, goal=">= 1.5" if device.type == "cuda" else ">= 1.3",
+            compared_with=f"steps of the same model plainly written, not compiled; {what}",
+        ),
+        Measurement(
+            metric="step_pairs_per_s", value=rates["fast"], unit="pairs/s", compared_with=what
+        ),
+        _mfu(rates["fast"], config, device, what),
+        Measurement(
+            metric="plain_step_pairs_per_s", value=rates["plain"], unit="pairs/s",
+            compared_with=f"the plainly written model's steps on the same batch; {name}",
         ),
     ]  # fmt: skip
-    for which, compiled in (("fast", how), ("plain", "")):
-        rate = bench.batch_size / statistics.median(seconds[which])
-        metric = {"fast": "step_pairs_per_s", "plain": "plain_step_pairs_per_s"}[which]
-        rows.append(
-            Measurement(
-                metric=metric, value=rate, unit="pairs/s",
-                compared_with=f"steps on one batch ({what}){compiled}; {name}",
-            )
-        )  # fmt: skip
-        if which == "fast":
-            rows.append(_mfu(rate, config, device, f"steps on one batch ({what}){how}; {name}"))
-    return rows
 
 
 def _measure_training(
@@ -207,19 +173,25 @@ def _measure_training(
     _wait(device)
     elapsed_s = time.perf_counter() - started
     rate = bench.training_steps * bench.batch_size / elapsed_s
-    how = ", compiled" if bench.compile else ""
-    what = f"{bench.preset}, batches of {bench.batch_size}, {config.run.precision}{how}; {name}"
+    what = f"training with the loader: {_describe(bench, config, name)}"
     return [
         Measurement(
-            metric="pairs_per_s", value=rate, unit="pairs/s",
-            count=bench.training_steps, compared_with=f"training with the loader: {what}",
+            metric="pairs_per_s", value=rate, unit="pairs/s", count=bench.training_steps,
+            compared_with=what,
         ),
         Measurement(
             metric="data_wait_share", value=waited_s / elapsed_s, unit="share",
-            compared_with=f"time in which training waited for its loader: {what}",
+            compared_with=f"time in which training waited for its loader; {name}",
         ),
-        _mfu(rate, config, device, f"training with the loader: {what}"),
+        _mfu(rate, config, device, what),
     ]  # fmt: skip
+
+
+def _describe(bench: BenchConfig, config: PretrainConfig, device_name: str) -> str:
+    """What is trained, and where."""
+    how = ", compiled" if bench.compile else ""
+    precision = config.run.precision
+    return f"{bench.preset}, batches of {bench.batch_size}, {precision}{how}; {device_name}"
 
 
 def _mfu(
@@ -277,54 +249,6 @@ def _time_steps(step: Callable[[], object], count: int, device: torch.device) ->
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _read_jpegs(shards: Sequence[str], num_pairs: int) -> list[bytes]:
-    """The JPEGs of some pairs, again and again where there are fewer."""
-    jpegs: list[bytes] = []
-    tars = ShardFiles(ShardFilesConfig())
-    for url in shards:
-        for entry in read_index(url).of_split("train"):
-            shard = Shard(tars, storage.join(url, entry.name), entry)
-            for position in range(entry.samples):
-                _, files = shard.read(position, IMAGES)
-                jpegs += [files[name] for name in IMAGES]
-            shard.close()
-            if len(jpegs) >= 2 * num_pairs:
-                return jpegs[: 2 * num_pairs]
-    return [jpegs[number % len(jpegs)] for number in range(2 * num_pairs)]
-
-
-def _keep(jpegs: list[bytes]) -> None:
-    cv2.setNumThreads(0)
-    _jpegs.extend(jpegs)
-
-
-def _decode_rate(pool: ProcessPoolExecutor, num_jpegs: int, num_workers: int) -> float:
-    """Pairs a second of processes that decode a share of the JPEGs each, and nothing else."""
-    times = list(pool.map(_decode_share, range(num_workers), [num_workers] * num_workers))
-    elapsed_s = max(end for _, end in times) - min(start for start, _ in times)
-    return num_jpegs / 2 / elapsed_s
-
-
-def _decode_share(number: int, num_workers: int) -> tuple[float, float]:
-    started = time.perf_counter()
-    for jpeg in _jpegs[number::num_workers]:
-        decode_jpeg(jpeg)
-    return started, time.perf_counter()
-
-
-def _loading_rate(shards: Sequence[str], config: PretrainConfig, bench: BenchConfig) -> float:
-    """Pairs a second of the loader alone, once its processes are at work."""
-    batches = iter(PairLoader(shards, config.loader, training_view(config), lend=True))
-    ahead = config.loader.num_workers * config.loader.prefetch_batches
-    for _ in islice(batches, ahead + config.loader.num_workers):
-        pass
-    count = max(1, bench.loader_pairs // config.loader.batch_size)
-    started = time.perf_counter()
-    for _ in islice(batches, count):
-        pass
-    return count * config.loader.batch_size / (time.perf_counter() - started)
 
 
 _MEASURES: dict[

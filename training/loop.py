@@ -167,7 +167,8 @@ def run_job(
     dtype = torch.bfloat16 if run.precision == "bfloat16" else torch.float32
     module = divide(model, blocks, ranks, run.strategy, dtype)
     optimizer = job.make_optimizer(model)
-    average = WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None
+    ema = config.optimizer.ema
+    average = WeightAverage(model, ema, num_updates=step) if ema else None
     state = TrainingState(model=model, optimizer=optimizer, average=average)
     if saved:
         load_training_state(checkpoint, state)

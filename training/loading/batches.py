@@ -11,11 +11,11 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from shards.format import EXTENSIONS
+from shards.pairs import EXTENSIONS
 from training.loading.arrays import SharedArrays, allocate, as_arrays
 from training.loading.filling import Filler, View
 from training.loading.masking import num_masked
-from training.loading.reader import parse_pair
+from training.loading.reader import Pair, parse_pair
 from training.loading.roles import Roles
 from training.loading.shard_files import ShardFilesConfig
 from training.loading.slots import Reading, SlotReader
@@ -110,14 +110,14 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         first, slots = self._slots.find(epoch, number)
         filler = Filler(as_arrays(tensors), self._view, self._roles, epoch, first, len(slots))
         notes = BatchNotes()
-        for i, slot in enumerate(slots):
-            name = self._slots.name(slot)
+        # All are read before the first is decoded: images would drive this code out of the
+        # processor's caches each time.
+        for i, pair in self._read(slots, notes.damaged).items():
+            name = self._slots.name(slots[i])
             try:
-                sample = self._slots.read(slot)
-                pair = parse_pair(sample.key, sample.files)
-                swapped = filler.add(pair, i, *self._sizes[sample.set_number])
-            except (ValueError, OSError) as error:
-                notes.damaged[tuple(slot)] = f"{name}: {error}"
+                swapped = filler.add(pair, i, *self._sizes[slots[i][0]])
+            except ValueError as error:
+                notes.damaged[tuple(slots[i])] = f"{name}: {error}"
                 continue
             notes.metas.append(pair.meta)
             notes.places.append(name)
@@ -132,3 +132,18 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         notes.places += [notes.places[row] for row in again]
         notes.swapped += [notes.swapped[row] for row in again]
         return notes
+
+    def _read(
+        self, slots: Sequence[Sequence[int]], damaged: dict[tuple[int, ...], str]
+    ) -> dict[int, Pair]:
+        """The samples of some slots, their images still encoded, by their place among them; those
+        that cannot be had go to `damaged`.
+        """
+        pairs = {}
+        for i, slot in enumerate(slots):
+            try:
+                sample = self._slots.read(slot)
+                pairs[i] = parse_pair(sample.key, sample.files)
+            except (ValueError, OSError) as error:
+                damaged[tuple(slot)] = f"{self._slots.name(slot)}: {error}"
+        return pairs

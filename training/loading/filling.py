@@ -56,6 +56,10 @@ class Filler:
     ) -> None:
         """`first` and `count` are the slots of the epoch that the batch is made from."""
         self._arrays, self._view, self._roles = arrays, view, roles
+        self._sides = [
+            tuple(arrays[f"{name}_{side}"] for name in ("images", "cells", "keypoints"))
+            for side in "ab"
+        ]
         self._chosen: list[int] = []  # the place among the slots of each row's sample
         self._pair_ids: list[str] = []
         columns = 2 * NUM_DRAWS + 1 + view.num_patches
@@ -75,19 +79,20 @@ class Filler:
         """
         swapped = self._swaps(pair, number)
         row = len(self._chosen)
-        for place, side in enumerate("ab"):
+        where = keypoint_places(pair.keypoints_px.shape[1])
+        for place, (images, cells, keypoints) in enumerate(self._sides):
             source = 1 - place if swapped else place
-            pixels = self._arrays[f"images_{side}"][row]
+            pixels = images[row]
             if len(pixels) == self._view.image_px:
                 look = Look(*self._looks[place][number].tolist())
                 image = decode_jpeg(pair.jpegs[source], scaled_px)
                 pixels[...] = cut_window(image, look, self._view.image_px)
             else:  # whole images: their windows are cut on the training device
                 decode_jpeg(pair.jpegs[source], out=pixels)
-            keypoints, all_keypoints = pair.keypoints_px[source], self._arrays[f"keypoints_{side}"]
-            self._arrays[f"cells_{side}"][row] = pair.foregrounds[source]
-            all_keypoints[row] = 0
-            all_keypoints[row, keypoint_places(len(keypoints))] = keypoints / (crop_px, crop_px, 1)
+            cells[row] = pair.foreground[source]
+            keypoints[row] = 0
+            keypoints[row, where] = pair.keypoints_px[source]
+            keypoints[row, where, :2] /= crop_px
         self._chosen.append(number)
         self._pair_ids.append(pair.meta["pair_id"])
         return swapped

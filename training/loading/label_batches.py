@@ -144,7 +144,7 @@ class LabelBatchMaker(Dataset[LabelBatch]):
 
     def _row(self, sample: FoundSample, chance: Floats | None) -> tuple[Arrays, dict[str, object]]:
         """A sample's images, looks and targets, and what is known of it."""
-        label = decode_label(json.loads(sample.files["json"]))
+        label = decode_label(json.loads(str(sample.files["json"], "utf-8")))
         task, sides = self._task, SIDES[label.kind][: self._task.num_images]
         if len(sides) < task.num_images:
             raise ValueError(f"{task.name} needs two views of an instant, and this is one")
@@ -224,7 +224,7 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
         return made.pin_memory() if self._pin_memory else made, made.damaged
 
 
-def _decode_map(data: bytes | None, size_px: int) -> Bytes | None:
+def _decode_map(data: memoryview | None, size_px: int) -> Bytes | None:
     """Decode a part, u, v map. Raises ValueError when it is damaged or of another size."""
     if data is None:
         return None

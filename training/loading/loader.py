@@ -28,6 +28,13 @@ class LoaderConfig(StreamConfig):
     roles: Roles = "as_mined"
 
 
+def sets_in_turn(config: StreamConfig) -> int:
+    """How many sets of shared arrays there are: as many as are prepared ahead, and those that the
+    user of a loader holds.
+    """
+    return config.num_workers * config.prefetch_batches + HELD
+
+
 class PairLoader(StreamLoader[Made, PairBatch]):
     """Batches of pairs; loader processes fill arrays that they share with this one."""
 
@@ -67,8 +74,7 @@ class PairLoader(StreamLoader[Made, PairBatch]):
 
     def _open(self) -> None:
         if self._config.num_workers:
-            # As many sets as are prepared ahead, and those that the user of this loader holds.
-            count = self._config.num_workers * self._config.prefetch_batches + HELD
+            count = sets_in_turn(self._config)
             self._shared = SharedArrays(self._pairs.allocate(), count, self._pin_memory)
         self._pairs.shared = self._shared
 

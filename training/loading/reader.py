@@ -14,23 +14,26 @@ import numpy.typing as npt
 import simplejpeg
 from webdataset.tariterators import base_plus_ext
 
-from shards.format import ShardEntry, decode_foreground
+from shards.format import ShardEntry
+from shards.pairs import IMAGES, decode_foreground, decode_keypoints
 from training.loading.shard_files import ShardFiles
 from training.loading.tar_members import list_members
 
 KINDS = ("cross_view", "cross_pose")
+KEYS = {"pair_id", "identity_id", "dataset", "kind", "a", "b"}  # of a sample's JSON
 
 Extents = dict[str, tuple[int, int]]  # extension -> where its bytes start and end in the tar
+Files = dict[str, memoryview]  # of a sample, by extension; they share one piece of memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
     """A sample, its images still encoded."""
 
-    meta: dict[str, Any]  # the sample's JSON, less foregrounds and keypoints
-    jpegs: list[bytes]  # a and b
-    foregrounds: list[npt.NDArray[np.uint8]]  # share 0..255 of each cell that is the person
-    keypoints_px: list[npt.NDArray[np.float32]]  # (K, 3): x, y in the stored image; confidence
+    meta: dict[str, Any]  # the sample's JSON
+    jpegs: list[memoryview]  # a and b, as what follows
+    foreground: npt.NDArray[np.uint8]  # (2, G, G): share 0..255 of each cell that is the person
+    keypoints_px: npt.NDArray[np.float32]  # (2, K, 3): x, y in the stored image; confidence
 
 
 class Shard:
@@ -51,7 +54,7 @@ class Shard:
             what = "cannot be read" if self._file is None else "cannot be read to its end"
             self._problem = f"the shard {what}: {error}"
 
-    def read(self, position: int, required: Sequence[str]) -> tuple[str, dict[str, bytes]]:
+    def read(self, position: int, required: Sequence[str]) -> tuple[str, Files]:
         """Return a sample's key and its files by extension. Raises ValueError when it is damaged or
         lost, or lacks a required one.
         """
@@ -64,7 +67,7 @@ class Shard:
         # A sample's files lie one behind the other: one read is cheaper than one for each.
         first = min(start for start, _ in extents.values())
         size = max(end for _, end in extents.values()) - first
-        data = os.pread(self._file.fileno(), size, first)
+        data = memoryview(os.pread(self._file.fileno(), size, first))
         files = {name: data[start - first : end - first] for name, (start, end) in extents.items()}
         return key, files
 
@@ -100,31 +103,29 @@ class ShardCache:
         return self._open[url]
 
 
-def parse_pair(key: str, files: dict[str, bytes]) -> Pair:
+def parse_pair(key: str, files: Files) -> Pair:
     """Take a sample's files apart. Raises ValueError, naming the sample, when one is damaged."""
     try:
-        meta = json.loads(files["json"].decode())  # of bytes, it would guess their encoding
+        meta = json.loads(str(files["json"], "utf-8"))  # of bytes, it would guess their encoding
+        if not isinstance(meta, dict) or not meta.keys() >= KEYS:
+            found = meta.keys() if isinstance(meta, dict) else set()
+            raise ValueError(f"its JSON lacks {', '.join(sorted(KEYS - found))}")
         if meta["kind"] not in KINDS:
             raise ValueError(f"unknown kind {meta['kind']!r}")
-        if not {"pair_id", "identity_id", "dataset"} <= meta.keys():
-            raise ValueError("its JSON lacks pair_id, identity_id or dataset")
+        if not all(isinstance(meta[side], dict) for side in "ab"):
+            raise ValueError("its JSON's a or b is no object")
         return Pair(
             meta=meta,
-            jpegs=[files["a.jpg"], files["b.jpg"]],
-            foregrounds=[decode_foreground(meta[side].pop("foreground")) for side in "ab"],
-            keypoints_px=[
-                np.array(meta[side].pop("keypoints_px", []), np.float32).reshape(-1, 3)
-                for side in "ab"
-            ],
+            jpegs=[files[name] for name in IMAGES],
+            foreground=decode_foreground(files["foreground.npy"]),
+            keypoints_px=decode_keypoints(files["keypoints.npy"]),
         )
-    except KeyError as error:
-        raise ValueError(f"{key}: its JSON has no {error}") from None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
 
 
 def decode_jpeg(
-    data: bytes, scaled_px: int | None = None, out: npt.NDArray[np.uint8] | None = None
+    data: bytes | memoryview, scaled_px: int | None = None, out: npt.NDArray[np.uint8] | None = None
 ) -> npt.NDArray[np.uint8]:
     """Decode a square JPEG to RGB: with `scaled_px`, half its side, at that size, which is much
     cheaper; or over `out`, which must have its size.

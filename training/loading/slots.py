@@ -23,7 +23,7 @@ from training.loading.order import (
     read_at_all,
 )
 from training.loading.prefetch import Prefetcher
-from training.loading.reader import ShardCache
+from training.loading.reader import Files, ShardCache
 from training.loading.shard_files import ShardFiles, ShardFilesConfig
 
 COMMANDS: dict[str, str] = {"pairs": "pretrain", "labels": "finetune"}
@@ -48,11 +48,10 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSample:
-    """A sample's files by extension, and where it lies."""
+    """A sample's key, and its files by extension."""
 
     key: str
-    files: dict[str, bytes]
-    set_number: int
+    files: Files
 
 
 class SlotReader:
@@ -136,7 +135,7 @@ class SlotReader:
         of_set, shard, position = slot
         url, entry = self._shards[of_set][shard]
         key, files = self._cache.get(url, entry).read(position, self._required)
-        return FoundSample(key=key, files=files, set_number=of_set)
+        return FoundSample(key=key, files=files)
 
 
 def _check_contents(url: str, index: ShardIndex, wanted: Contents) -> None:

@@ -55,49 +55,35 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self,
-        x_BND: Tensor,
-        memory_BND: Tensor,
-        scale_D: Tensor,
-        shift_D: Tensor,
-        rope_2BNC: Tensor | None,
+        self, x_BND: Tensor, memory_BND: Tensor, norm: nn.LayerNorm, rope_2BNC: Tensor | None
     ) -> Tensor:
         """Both images have all N patches here, so one table of positions serves both.
 
-        `memory_BND` is what `norm_memory` returns, `scale_D` and `shift_D` are still to be applied.
+        `memory_BND` is what `norm_memory` returns; the scale and shift of `norm` are still to be
+        applied.
         """
-        q_BNHC, k_BNHC, v_BNHC = self._project(x_BND, memory_BND, scale_D, shift_D, rope_2BNC)
-        out_BND: Tensor = self.proj(_attend(q_BNHC, k_BNHC, v_BNHC))
+        out_BND: Tensor = self.proj(_attend(*self._project(x_BND, memory_BND, norm, rope_2BNC)))
         return out_BND
 
     def weights(
-        self,
-        x_BND: Tensor,
-        memory_BND: Tensor,
-        scale_D: Tensor,
-        shift_D: Tensor,
-        rope_2BNC: Tensor | None,
+        self, x_BND: Tensor, memory_BND: Tensor, norm: nn.LayerNorm, rope_2BNC: Tensor | None
     ) -> Tensor:
         """Return how much each patch of image a looks at each of b's: (B, H, N, N), rows sum to 1.
 
         `forward` never holds these; finding correspondences reads them.
         """
-        q_BNHC, k_BNHC, _ = self._project(x_BND, memory_BND, scale_D, shift_D, rope_2BNC)
+        q_BNHC, k_BNHC, _ = self._project(x_BND, memory_BND, norm, rope_2BNC)
         scores_BHNN = q_BNHC.transpose(1, 2) @ k_BNHC.permute(0, 2, 3, 1) * q_BNHC.shape[3] ** -0.5
         return scores_BHNN.float().softmax(dim=3)
 
     def _project(
-        self,
-        x_BND: Tensor,
-        memory_BND: Tensor,
-        scale_D: Tensor,
-        shift_D: Tensor,
-        rope_2BNC: Tensor | None,
+        self, x_BND: Tensor, memory_BND: Tensor, norm: nn.LayerNorm, rope_2BNC: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of image a, keys and values of image b: (B, N, H, C) each."""
         weight = torch.cat([self.projk.weight, self.projv.weight])
         bias = torch.cat([self.projk.bias, self.projv.bias])
-        bias = bias + (weight * shift_D).sum(1)  # `weight @ shift_D` would be rounded to bfloat16
-        kv_BND = F.linear(memory_BND, weight * scale_D, bias)
+        bias = bias + (weight * norm.bias).sum(1)  # as a product it would be rounded to bfloat16
+        kv_BND = F.linear(memory_BND, weight * norm.weight, bias)
         (q,) = _split_heads(self.projq(x_BND), 1, self.heads, rope_2BNC)
         k, v = _split_heads(kv_BND, 2, self.heads, rope_2BNC)
         return _place(q, rope_2BNC), _place(k, rope_2BNC), v.flatten(-3)
@@ -162,10 +148,7 @@ class DecoderBlock(nn.Module):
     def forward(self, x_BND: Tensor, memory_BND: Tensor, rope_2BNC: Tensor | None) -> Tensor:
         """Update image a's tokens with the help of image b's, which `norm_memory` returned."""
         x_BND = x_BND + self.attn(self.norm1(x_BND), rope_2BNC, [x_BND.shape[1]])
-        norm = self.norm_y
-        x_BND = x_BND + self.cross_attn(
-            self.norm2(x_BND), memory_BND, norm.weight, norm.bias, rope_2BNC
-        )
+        x_BND = x_BND + self.cross_attn(self.norm2(x_BND), memory_BND, self.norm_y, rope_2BNC)
         x_BND = x_BND + self.mlp(self.norm3(x_BND))
         return x_BND
 
