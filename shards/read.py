@@ -105,7 +105,7 @@ def draw_sheet(samples: Sequence[RawSample]) -> Image:
     """A contact sheet: each sample's two images side by side, keypoints drawn, kind and terms
     above; of one labelled image its labels beside it.
 
-    Raises ValueError when there is no sample or an image does not decode.
+    Raises ValueError when there is no sample, or an image or the keypoints do not decode.
     """
     if not samples:
         raise ValueError("no sample to draw")
@@ -151,7 +151,10 @@ def _draw_label(sample: RawSample) -> Image:
 
 def _draw_pair(sample: RawSample, meta: dict[str, Any]) -> Image:
     images = []
-    keypoints_px = decode_keypoints(sample.files.get("keypoints.npy", b""))
+    try:
+        keypoints_px = decode_keypoints(sample.files.get("keypoints.npy", b""))
+    except ValueError as error:
+        raise ValueError(f"sample {sample.key}: {error}") from None
     for name, points_px in zip(IMAGES, keypoints_px, strict=True):
         image = decode_image(sample.files.get(name, b""))
         if image is None:

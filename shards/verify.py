@@ -27,7 +27,8 @@ Problem = dict[str, str]  # shard, sample (empty: the whole shard), problem
 
 
 def verify(url: str) -> list[Problem]:
-    """Check a shard set's sizes, sha256, sample counts, images and JSON; one row for each problem.
+    """Check a shard set's sizes, sha256, sample counts, images, arrays and JSON; one row for each
+    problem.
 
     Raises ValueError when there is no shard set or its index is damaged.
     """
@@ -117,9 +118,9 @@ def _check_sample(
 
 def _check_arrays(sample: RawSample) -> Iterator[str]:
     decoders = {"foreground.npy": decode_foreground, "keypoints.npy": decode_keypoints}
-    for name in decoders.keys() & sample.files.keys():
+    for name, decode in decoders.items():
         try:
-            decoders[name](sample.files[name])
+            decode(sample.files.get(name, b""))
         except ValueError as error:
             yield str(error)
 

@@ -260,6 +260,7 @@ def test_a_missing_shard_is_named(tmp_path):
         (b'{"a":', b'["a":', "Expecting|delimiter"),
         (b"(2, 32, 32)", b"(2, 32, 33)", "foreground.npy"),
         (b"(2, 17, 3)", b"(17, 3, 2)", "keypoints.npy"),
+        (b"(2, 17, 3), }", b"(2, 17, 3),  ", "keypoints.npy is no array: its header is damaged"),
     ],
 )
 def test_a_damaged_sample_is_named_and_left_out(tmp_path, old, new, reason):

@@ -17,7 +17,7 @@ CROP = {
     "time_s": float("nan"),
     "box_px": [90, 30, 130, 70],
     "size_px": 80,
-    "keypoints_px": [100, 50, 0.9, 110, 70, 0.5, 7, 7, 0],
+    "keypoints_px": [100, 50, 0.9, 110, 70, 0.5, 7, 7, 0, *[0] * 42],
     "foreground": bytes(range(256)) * 4,
 }
 
@@ -34,8 +34,9 @@ def test_arrays_of_a_pair_survive_the_round_trip_and_are_what_numpy_reads() -> N
     foreground = decode_foreground(files["foreground.npy"])
     keypoints_px = decode_keypoints(memoryview(files["keypoints.npy"]))
     assert foreground[0].tobytes() == CROP["foreground"] and not foreground[1].any()
-    assert keypoints_px[0].tolist() == [[20, 40, np.float32(0.9)], [40, 80, 0.5], [0, 0, 0]]
-    assert keypoints_px.shape == (2, 3, 3) and not keypoints_px[1].any()
+    assert keypoints_px[0, :2].tolist() == [[20, 40, np.float32(0.9)], [40, 80, 0.5]]
+    assert keypoints_px.shape == (2, 17, 3)
+    assert not keypoints_px[0, 2:].any() and not keypoints_px[1].any()
     assert pairs.FOREGROUND_GRID == FOREGROUND_GRID
     for name, array in (("foreground.npy", foreground), ("keypoints.npy", keypoints_px)):
         loaded = np.load(io.BytesIO(files[name]), allow_pickle=False)
@@ -43,11 +44,18 @@ def test_arrays_of_a_pair_survive_the_round_trip_and_are_what_numpy_reads() -> N
     assert decode_keypoints(encode_pair({}, empty, empty)["keypoints.npy"]).shape == (2, 0, 3)
 
 
+KEYPOINTS = npy(np.zeros((2, 17, 3), np.float32))
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "magic"),
         (npy(np.zeros((2, 17, 3)))[:90], "header"),
+        (KEYPOINTS.replace(b"}", b" "), "header is damaged"),
+        (KEYPOINTS.replace(b"'descr'", b"       1"[1:]), "header is damaged"),
+        (KEYPOINTS[:8] + b"\x20" + KEYPOINTS[9:], "header is damaged"),
+        (npy(np.zeros((2, 5, 3), np.float32)), "has 5 keypoints"),
         (npy(np.zeros((2, 17, 3), np.float32))[:-1], "bytes, which is not"),
         (npy(np.zeros((2, 17, 3))), r"holds \(2, 17, 3\) float64, not \(2, K, 3\) float32"),
         (npy(np.zeros((17, 3), np.float32)), r"holds \(17, 3\) float32"),
@@ -65,7 +73,9 @@ def test_damaged_crops_are_refused() -> None:
         encode_pair({}, CROP, {**CROP, "foreground": b"0" * 10})
     with pytest.raises(ValueError, match="in box"):
         keypoints_in_crop([1, 2, 3], [90, 30, 90, 70], 80)
-    with pytest.raises(ValueError, match="3 and 1 keypoints"):
+    with pytest.raises(ValueError, match="not finite"):
+        keypoints_in_crop([float("nan"), 2, 0.5], [90, 30, 130, 70], 80)
+    with pytest.raises(ValueError, match="17 and 1 keypoints"):
         encode_pair({}, CROP, {**CROP, "keypoints_px": [1, 2, 3]})
     with pytest.raises(ValueError, match="crop c has no box_px"):
         encode_pair({}, {**CROP, "box_px": None}, CROP)

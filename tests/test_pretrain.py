@@ -232,11 +232,14 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
     picture = cv2.imread(str(tmp_path / "run/pictures/completions-00000005.png"))
     assert picture.shape[0] > 8 * 192 and picture.shape[1] > 4 * 192
 
+    arguments = ["evaluate", "--checkpoint", out, "--shards", shards, "--format", "json"]
+    assert main(build_parser(), arguments) == 0
+    last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     # A run that keeps a mean of the weights judges that.
-    arguments = ["evaluate", "--checkpoint", out, "--average", "--shards", shards]
-    arguments += ["--format", "json"]
-    assert main(build_parser(), [*arguments, "--picture", str(tmp_path / "again.png")]) == 0
+    arguments += ["--average", "--picture", str(tmp_path / "again.png")]
+    assert main(build_parser(), arguments) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[0]["metric"] == last[0]["metric"] and rows[0]["value"] != last[0]["value"]
     written = (tmp_path / "run/held_out.jsonl").read_text().splitlines()
     assert [row["value"] for row in rows] == [json.loads(line)["value"] for line in written]
     losses = [row for row in rows if "loss" in row["metric"]]

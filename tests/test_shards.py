@@ -607,7 +607,8 @@ def test_an_index_needs_neither_plan_nor_config() -> None:
 
 def test_the_format_needs_no_heavy_package() -> None:
     code = (
-        "import sys, shards.format; print({'duckdb', 'pyarrow', 'cv2', 'torch'} & set(sys.modules))"
+        "import sys, shards.format, shards.labels, shards.pairs; "
+        "print({'duckdb', 'pyarrow', 'cv2', 'torch'} & set(sys.modules))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

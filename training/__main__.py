@@ -18,9 +18,8 @@ from training.commands import (
     study_pretrain,
 )
 
-# Threads that wait spin for a moment, then sleep. On two idle cores the tiny preset trains at 119
-# pairs/s so, at 93 where they sleep at once; where other work keeps both cores busy its steps take
-# 27 to 40 pairs/s, 37 to 54 asleep, and 17 with OpenMP's own long spinning. Read once, by torch.
+# Threads that wait spin for a moment, then sleep: on idle cores as fast as spinning for long, on
+# busy ones about twice as fast (docs/training.md has the figures). Read once, as torch starts.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -1,5 +1,6 @@
 """How fast the loader is, and what it could be: a bare loop that decodes the same JPEGs with as
-many processes, to memory that stays in the processor's caches, and to as much as the loader has.
+many processes, to memory that stays in the processor's caches, and to as much as the loader's
+images take.
 """
 
 import statistics
@@ -12,6 +13,7 @@ from itertools import cycle, islice
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from catalog import storage
 from catalog.measurements import Measurement
@@ -25,8 +27,8 @@ from training.run_config import PretrainConfig, training_view
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
 
-_jpegs: list[bytes] = []  # of a decoding process, as what follows
-_places: list[Pixels] = []  # of images: its share of as much shared memory as the loader has
+_jpegs: list[bytes] = []  # what a decoding process decodes
+_places: list[Pixels] = []  # and where to: its share of as many images as the loader holds
 
 
 def measure_loader(
@@ -38,7 +40,11 @@ def measure_loader(
     Raises ValueError for shards that cannot be used.
     """
     num_workers = config.loader.num_workers
-    jpegs, crop_px = _read_jpegs(shards, num_pairs), read_index(shards[0]).crop_px
+    crops_px = {read_index(url).crop_px for url in shards}
+    if len(crops_px) != 1:
+        sizes = " and ".join(map(str, sorted(crops_px)))
+        raise ValueError(f"the sets have images of {sizes} px: give sets of one size")
+    jpegs, crop_px = _read_jpegs(shards, num_pairs), crops_px.pop()
     ratios, bare, kept, loaded = [], [], [], []
     given = (jpegs, config.loader, crop_px)
     with ProcessPoolExecutor(num_workers, initializer=_prepare, initargs=given) as pool:
@@ -65,7 +71,7 @@ def measure_loader(
         ),
         Measurement(
             metric="kept_decode_pairs_per_s", value=statistics.median(kept), unit="pairs/s",
-            compared_with=f"the same, images kept in as much memory as the loader has; {processes}",
+            compared_with=f"the same, keeping as many images as the loader holds; {processes}; CPU",
         ),
     ]  # fmt: skip
 
@@ -88,6 +94,7 @@ def _read_jpegs(shards: Sequence[str], num_pairs: int) -> list[bytes]:
 
 def _prepare(jpegs: list[bytes], config: LoaderConfig, crop_px: int) -> None:
     cv2.setNumThreads(0)
+    torch.set_num_threads(1)  # its threads do not survive a fork
     _jpegs.extend(jpegs)
     layout = allocate(config.batch_size, crop_px, num_patches=2, num_masked=1)
     sets = SharedArrays(layout, -(-sets_in_turn(config) // config.num_workers), pin_memory=False)

@@ -26,7 +26,7 @@ class OptimizerConfig:
     warmup_share: float = 0.1  # of the run, over which the rate rises linearly from 0
     cosine_stretch: float = 2.0  # planned cosine, in runs: at 2 the run ends half-way down
     clip_grad_norm: float | None = None  # longest gradient, over all parameters
-    ema: float = 0.0  # decay of the running mean of the weights, as 0.9999; 0: no mean is kept
+    ema: float = 0.0  # decay of a mean of the weights, as 0.9999, less at first; 0: none is kept
 
 
 def make_optimizer(

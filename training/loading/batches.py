@@ -110,8 +110,8 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         first, slots = self._slots.find(epoch, number)
         filler = Filler(as_arrays(tensors), self._view, self._roles, epoch, first, len(slots))
         notes = BatchNotes()
-        # All are read before the first is decoded: images would drive this code out of the
-        # processor's caches each time.
+        # All are read before the first is decoded, which costs less than taking turns: images drive
+        # what the code needs out of the processor's caches.
         for i, pair in self._read(slots, notes.damaged).items():
             name = self._slots.name(slots[i])
             try:
@@ -142,8 +142,7 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         pairs = {}
         for i, slot in enumerate(slots):
             try:
-                sample = self._slots.read(slot)
-                pairs[i] = parse_pair(sample.key, sample.files)
+                pairs[i] = parse_pair(*self._slots.read(slot))
             except (ValueError, OSError) as error:
                 damaged[tuple(slot)] = f"{self._slots.name(slot)}: {error}"
         return pairs

@@ -20,8 +20,8 @@ from training.loading.label_augment import NUM_DRAWS, LabelAugmentConfig, look, 
 from training.loading.label_batch import META, LabelBatch
 from training.loading.order import Subset
 from training.loading.placed import Bytes, Floats, Placed
-from training.loading.reader import decode_jpeg
-from training.loading.slots import FoundSample, Reading, SlotReader
+from training.loading.reader import Files, decode_jpeg
+from training.loading.slots import Reading, SlotReader
 from training.loading.stream import Damage, Place, StreamConfig, StreamLoader
 from training.tasks.task import Task
 
@@ -116,9 +116,8 @@ class LabelBatchMaker(Dataset[LabelBatch]):
         for i, slot in enumerate(slots):
             name = self._slots.name(slot)
             try:
-                arrays, meta = self._row(
-                    self._slots.read(slot), None if chance is None else chance[i]
-                )
+                _, files = self._slots.read(slot)
+                arrays, meta = self._row(files, None if chance is None else chance[i])
             except (ValueError, OSError) as error:
                 damaged[tuple(slot)] = f"{name}: {error}"
                 continue
@@ -142,17 +141,17 @@ class LabelBatchMaker(Dataset[LabelBatch]):
             damaged=dict(damaged),
         )
 
-    def _row(self, sample: FoundSample, chance: Floats | None) -> tuple[Arrays, dict[str, object]]:
+    def _row(self, files: Files, chance: Floats | None) -> tuple[Arrays, dict[str, object]]:
         """A sample's images, looks and targets, and what is known of it."""
-        label = decode_label(json.loads(str(sample.files["json"], "utf-8")))
+        label = decode_label(json.loads(str(files["json"], "utf-8")))
         task, sides = self._task, SIDES[label.kind][: self._task.num_images]
         if len(sides) < task.num_images:
             raise ValueError(f"{task.name} needs two views of an instant, and this is one")
         images, placed, looks = [], [], []
         for at, side in enumerate(sides):
             drawn = None if chance is None else chance[at * NUM_DRAWS : (at + 1) * NUM_DRAWS]
-            pixels = decode_jpeg(sample.files[f"{side}.jpg"])
-            coded = sample.files.get(f"{side}.iuv.png") if task.reads_maps else None
+            pixels = decode_jpeg(files[f"{side}.jpg"])
+            coded = files.get(f"{side}.iuv.png") if task.reads_maps else None
             mirrored = task.mirror_left and label.part == "left_hand"
             view = Placed(
                 label=label.images[at],

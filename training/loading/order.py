@@ -26,9 +26,9 @@ from training.loading.mixture import Shares, group_quotas
 LEAST_READ = Fraction(1, 16)  # share of a set's samples that each of several passes reads, or more
 
 Ints = npt.NDArray[np.int64]
-Slots = npt.NDArray[
-    np.int64
-]  # (num_slots, 3): set, shard within the set, position within the shard
+# (num_slots, 3): set, shard within the set, position within the shard. Every loader process holds
+# those of an epoch, so they are small.
+Slots = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def epoch_order(mixture: Mixture, seed: int, epoch: int) -> Slots:
     sizes = [int(of_set.quotas_G.sum()) for of_set in mixture.sets]
     turns = np.repeat(np.arange(len(sizes)), sizes)
     np.random.default_rng(seed_of("turns", seed, epoch)).shuffle(turns)
-    slots = np.empty((len(turns), 3), np.int64)
+    slots = np.empty((len(turns), 3), np.int32)
     slots[:, 0] = turns
     for number, of_set in enumerate(mixture.sets):
         rng = np.random.default_rng(seed_of("set", seed, epoch, number))
@@ -153,14 +153,14 @@ def epoch_order(mixture: Mixture, seed: int, epoch: int) -> Slots:
 
 def read_at_all(mixture: Mixture) -> Slots:
     """Return a slot for each sample that some epoch reads, in the order of the tars."""
-    slots = [np.empty((0, 3), np.int64)]
+    slots = [np.empty((0, 3), np.int32)]
     for number, of_set in enumerate(mixture.sets):
         sizes = of_set.shard_sizes
         shard_N = np.repeat(np.arange(len(sizes)), sizes)
         position_N = np.arange(len(shard_N)) - (np.cumsum(sizes) - sizes)[shard_N]
         read_N = (of_set.quotas_G > 0)[of_set.groups_N]
         set_N = np.full(len(shard_N), number)
-        slots.append(np.stack([set_N, shard_N, position_N], axis=1)[read_N])
+        slots.append(np.stack([set_N, shard_N, position_N], axis=1)[read_N].astype(np.int32))
     return np.concatenate(slots)
 
 

@@ -20,7 +20,7 @@ from training.loading.shard_files import ShardFiles
 from training.loading.tar_members import list_members
 
 KINDS = ("cross_view", "cross_pose")
-KEYS = {"pair_id", "identity_id", "dataset", "kind", "a", "b"}  # of a sample's JSON
+META_KEYS = {"pair_id", "identity_id", "dataset", "kind", "a", "b"}  # of a sample's JSON
 
 Extents = dict[str, tuple[int, int]]  # extension -> where its bytes start and end in the tar
 Files = dict[str, memoryview]  # of a sample, by extension; they share one piece of memory
@@ -31,7 +31,7 @@ class Pair:
     """A sample, its images still encoded."""
 
     meta: dict[str, Any]  # the sample's JSON
-    jpegs: list[memoryview]  # a and b, as what follows
+    jpegs: list[memoryview]  # a's first, as in the arrays below
     foreground: npt.NDArray[np.uint8]  # (2, G, G): share 0..255 of each cell that is the person
     keypoints_px: npt.NDArray[np.float32]  # (2, K, 3): x, y in the stored image; confidence
 
@@ -107,9 +107,9 @@ def parse_pair(key: str, files: Files) -> Pair:
     """Take a sample's files apart. Raises ValueError, naming the sample, when one is damaged."""
     try:
         meta = json.loads(str(files["json"], "utf-8"))  # of bytes, it would guess their encoding
-        if not isinstance(meta, dict) or not meta.keys() >= KEYS:
+        if not isinstance(meta, dict) or not meta.keys() >= META_KEYS:
             found = meta.keys() if isinstance(meta, dict) else set()
-            raise ValueError(f"its JSON lacks {', '.join(sorted(KEYS - found))}")
+            raise ValueError(f"its JSON lacks {', '.join(sorted(META_KEYS - found))}")
         if meta["kind"] not in KINDS:
             raise ValueError(f"unknown kind {meta['kind']!r}")
         if not all(isinstance(meta[side], dict) for side in "ab"):

@@ -46,14 +46,6 @@ class Reading:
     subset: Subset = ALL  # of the samples: those that are read at all
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundSample:
-    """A sample's key, and its files by extension."""
-
-    key: str
-    files: Files
-
-
 class SlotReader:
     """The batches of one rank as samples; a copy lives in every loader process."""
 
@@ -130,12 +122,13 @@ class SlotReader:
         """Where the samples that are read at all lie, over all epochs."""
         return {self.name(slot) for slot in read_at_all(self.mixture).tolist()}
 
-    def read(self, slot: Sequence[int]) -> FoundSample:
-        """Read a slot's sample. Raises ValueError or OSError when it is damaged or lost."""
+    def read(self, slot: Sequence[int]) -> tuple[str, Files]:
+        """Read a slot's sample: its key, and its files by extension. Raises ValueError or OSError
+        when it is damaged or lost.
+        """
         of_set, shard, position = slot
         url, entry = self._shards[of_set][shard]
-        key, files = self._cache.get(url, entry).read(position, self._required)
-        return FoundSample(key=key, files=files)
+        return self._cache.get(url, entry).read(position, self._required)
 
 
 def _check_contents(url: str, index: ShardIndex, wanted: Contents) -> None:
