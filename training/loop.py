@@ -35,7 +35,7 @@ from training.device_copies import DeviceCopies
 from training.distributed import Ranks, divide
 from training.ema import WeightAverage
 from training.loading.stream import StreamConfig, StreamLoader
-from training.optimizer import OptimizerConfig, learning_rate, set_learning_rate
+from training.optimizer import OptimizerConfig, learning_rate, peak_rate, set_learning_rate
 from training.run_config import RunConfig, check_same_config, used_share
 from training.run_log import RunLog, StepRows, Window
 from training.step import FiniteCheck, Objective, StepConfig, Stepper, check_weights
@@ -184,6 +184,9 @@ def run_job(
     stepper = Stepper(module, optimizer, average, objective, stepping_of(config), ranks)
     finite, window, stopped = FiniteCheck(), Window(objective.names), False
     num_samples = config.loader.batch_size * ranks.world_size
+    peak = peak_rate(config.optimizer, num_samples)
+    of_ranks = f" of {ranks.world_size} ranks" if ranks.world_size > 1 else ""
+    show(used, f"{num_samples} samples a step{of_ranks}, learning rate up to {peak:.2g}")
     batches, copies = iter(loader), DeviceCopies(ranks.device)
     started = time.perf_counter()
     with watch_for_stop() as request:

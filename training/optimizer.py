@@ -49,11 +49,16 @@ def make_optimizer(
     )
 
 
+def peak_rate(config: OptimizerConfig, batch_size: int) -> float:
+    """The highest rate of a run, for a batch of all ranks together."""
+    return config.base_lr * batch_size / REFERENCE_BATCH
+
+
 def learning_rate(config: OptimizerConfig, batch_size: int, progress: float) -> float:
     """Return the rate at a point of the run, 0 (start) to 1 (end), for a batch of all ranks
     together.
     """
-    peak = config.base_lr * batch_size / REFERENCE_BATCH
+    peak = peak_rate(config, batch_size)
     if progress < config.warmup_share:
         return peak * progress / config.warmup_share
     done = (progress - config.warmup_share) / (config.cosine_stretch - config.warmup_share)

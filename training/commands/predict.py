@@ -155,7 +155,7 @@ def _detector(parts: Sequence[str]) -> "Finder":
 def _lacking(error: ImportError) -> UsageError:
     return UsageError(
         f"finding people takes what mining needs, and {error.name} is not installed: "
-        "pip install 'crosspairs[mining]', or give --boxes"
+        "install the project with it (pip install '.[mining]' in its checkout), or give --boxes"
     )
 
 
