@@ -1,7 +1,12 @@
 """The loader's order, position and patience with damage, on toy shards in the real format."""
 
 import itertools
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +287,42 @@ def test_too_much_damage_stops_the_run(tmp_path):
     cut_file(tmp_path / "set" / "train-000000.tar", 0.1)
     with pytest.raises(ValueError, match=r"of 40 samples are damaged, more than loader\.max_bad"):
         take(make_loader(url), 10)
+
+
+KILLED = """
+import multiprocessing, sys, time
+from tests.test_loader import make_loader
+batches = iter(make_loader(sys.argv[1], workers=2, batch_size=200))
+next(batches)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+time.sleep(60)
+"""
+
+
+def test_loader_processes_end_with_a_trainer_that_is_killed(tmp_path):
+    # What is known of 200 samples is more than a pipe holds: the processes wait to hand it on.
+    url = write_toy_shards(tmp_path / "set", (400,), crop_px=16)
+    command = [sys.executable, "-c", KILLED, url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
+        loaders = [int(pid) for pid in trainer.stdout.readline().split()]
+        assert len(loaders) == 2 and all(map(is_running, loaders))
+        time.sleep(1)
+        trainer.kill()
+    deadline = time.monotonic() + 10
+    while left := [pid for pid in loaders if is_running(pid)]:
+        if time.monotonic() > deadline:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail("the loader processes outlived their trainer")
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended (nobody may have collected it yet)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_too_few_pairs_are_refused(shards):

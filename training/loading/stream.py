@@ -6,10 +6,14 @@ processes changes nothing. What a batch is made of, its maker says (`batches.py`
 `label_batches.py` for labelled images).
 """
 
+import os
 import signal
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
@@ -17,6 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.loading.mixture import Shares
 from training.loading.shard_files import ShardFilesConfig
+
+LOOK_EVERY_S = 1.0  # how often a loader process looks whether the trainer is there
 
 Place = tuple[int, int, int]  # epoch, batch of it, and how many batches were asked for before
 Damage = Mapping[tuple[int, ...], str]  # slot -> what was wrong
@@ -130,7 +136,7 @@ class StreamLoader(ABC, Generic[Made, Batch]):
             num_workers=workers,
             prefetch_factor=self._config.prefetch_batches if workers else None,
             multiprocessing_context=start,
-            worker_init_fn=_leave_stopping_to_the_trainer if workers else None,
+            worker_init_fn=partial(_follow_the_trainer, os.getpid()) if workers else None,
         )
         try:
             for made in made_batches:
@@ -199,6 +205,15 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-def _leave_stopping_to_the_trainer(worker: int) -> None:
-    """Schedulers send SIGTERM to all processes of a job: the trainer still needs this one."""
+def _follow_the_trainer(trainer: int, worker: int) -> None:
+    """Live as long as the trainer: schedulers send SIGTERM to all processes of a job, and it still
+    needs this one; when it was killed, nothing else ends a process that waits to hand on a batch.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_leave_after, args=(trainer,), daemon=True, name="follow").start()
+
+
+def _leave_after(trainer: int) -> None:
+    while os.getppid() == trainer:
+        time.sleep(LOOK_EVERY_S)
+    os._exit(1)
