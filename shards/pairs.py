@@ -92,9 +92,10 @@ def keypoints_in_crop(
     points_px = np.asarray(keypoints_px, np.float64).reshape(-1, 3)
     points_px[:, :2] = (points_px[:, :2] - np.asarray(box_px[:2])) * scale
     points_px[~(points_px[:, 2] > 0)] = 0
-    if not np.isfinite(points_px).all():
+    stored_px = points_px.astype(np.float32)
+    if not np.isfinite(stored_px).all():
         raise ValueError("keypoints that are not finite numbers")
-    return points_px.astype(np.float32)
+    return stored_px
 
 
 def _image_json(crop: Row) -> dict[str, Any]:

@@ -53,7 +53,7 @@ KEYPOINTS = npy(np.zeros((2, 17, 3), np.float32))
         (b"", "magic"),
         (npy(np.zeros((2, 17, 3)))[:90], "header"),
         (KEYPOINTS.replace(b"}", b" "), "header is damaged"),
-        (KEYPOINTS.replace(b"'descr'", b"       1"[1:]), "header is damaged"),
+        (KEYPOINTS.replace(b"'descr'", b"1".rjust(7)), "header is damaged"),
         (KEYPOINTS[:8] + b"\x20" + KEYPOINTS[9:], "header is damaged"),
         (npy(np.zeros((2, 5, 3), np.float32)), "has 5 keypoints"),
         (npy(np.zeros((2, 17, 3), np.float32))[:-1], "bytes, which is not"),

@@ -13,7 +13,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
@@ -136,7 +135,7 @@ class StreamLoader(ABC, Generic[Made, Batch]):
             num_workers=workers,
             prefetch_factor=self._config.prefetch_batches if workers else None,
             multiprocessing_context=start,
-            worker_init_fn=partial(_follow_the_trainer, os.getpid()) if workers else None,
+            worker_init_fn=_follow_the_trainer if workers else None,
         )
         try:
             for made in made_batches:
@@ -205,15 +204,16 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-def _follow_the_trainer(trainer: int, worker: int) -> None:
+def _follow_the_trainer(worker: int) -> None:
     """Live as long as the trainer: schedulers send SIGTERM to all processes of a job, and it still
     needs this one; when it was killed, nothing else ends a process that waits to hand on a batch.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_leave_after, args=(trainer,), daemon=True, name="follow").start()
+    threading.Thread(target=_leave_with_the_parent, daemon=True, name="follow").start()
 
 
-def _leave_after(trainer: int) -> None:
-    while os.getppid() == trainer:
+def _leave_with_the_parent() -> None:
+    parent = os.getppid()  # the trainer, or a server of processes that ends with it
+    while os.getppid() == parent:
         time.sleep(LOOK_EVERY_S)
     os._exit(1)
