@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.pair_batches import make_batch
+from training import correspondence
 from training.correspondence import (
-    CorrespondenceConfig,
     attention_between,
     correspondence_rows,
     find_places,
@@ -23,8 +23,7 @@ from training.models.blocks import NORM_EPS, CrossAttention, norm_memory
 from training.models.croco import Croco, CrocoConfig
 from training.models.positions import rope_table
 
-GRID, PATCH = 8, 8
-CONFIG = CorrespondenceConfig()
+GRID, PATCH, SEED = 8, 8, 0
 
 
 def random_model(positions: str = "rope") -> Croco:
@@ -101,18 +100,18 @@ def test_the_weights_are_those_the_model_attends_with(rotary):
 
 
 def test_a_model_that_matches_finds_every_point():
-    rows = correspondence_rows(matching_model(), shifted_pairs(), CONFIG)
+    rows = correspondence_rows(matching_model(), shifted_pairs(), SEED)
     for kind in ("all", "cross_view", "cross_pose"):
         assert values(rows, "correspondence_pck", kind) == {0.05: 1.0, 0.1: 1.0, 0.2: 1.0}
 
 
 def test_staying_in_place_finds_what_moved_less_than_the_threshold():
-    rows = correspondence_rows(matching_model(), shifted_pairs(shift=1), CONFIG)  # by 0.125
+    rows = correspondence_rows(matching_model(), shifted_pairs(shift=1), SEED)  # by 0.125
     assert values(rows, "correspondence_pck_same_place") == {0.05: 0.0, 0.1: 0.0, 0.2: 1.0}
 
 
 def test_a_model_made_by_chance_finds_what_chance_finds():
-    rows = correspondence_rows(random_model(), shifted_pairs(200), CONFIG)
+    rows = correspondence_rows(random_model(), shifted_pairs(200), SEED)
     assert values(rows, "correspondence_pck") == values(rows, "correspondence_pck_untrained")
     assert values(rows, "correspondence_pck")[0.1] < 0.2
 
@@ -160,17 +159,29 @@ def plain_look_up(attention: np.ndarray, point: np.ndarray) -> np.ndarray:
     return place / total
 
 
-@pytest.mark.parametrize("both_ways", [True, False])
-def test_the_batch_size_does_not_matter(both_ways):
-    config = CorrespondenceConfig(both_ways=both_ways)
+def test_how_many_pairs_are_looked_at_at_once_does_not_matter(monkeypatch):
     pairs, model = shifted_pairs(7), random_model()
-    expected = find_places(model, pairs, config, batch_size=7)
-    torch.testing.assert_close(find_places(model, pairs, config, batch_size=3), expected)
+    expected = find_places(model, pairs)
+    monkeypatch.setattr(correspondence, "BATCH", 3)
+    torch.testing.assert_close(find_places(model, pairs), expected)
+
+
+def test_a_match_is_what_looks_at_each_other(monkeypatch):
+    """Every patch of a looks more at a patch that does not look back."""
+    pairs, (one, other) = shifted_pairs(1), torch.tensor([10, 50])
+    there = torch.zeros(1, GRID**2, GRID**2)
+    there[:, :, one], there[:, :, other] = 0.4, 0.6
+    back = torch.zeros(1, GRID**2, GRID**2)
+    back[:, one], back[:, other] = 0.15, 0.001
+    ways = iter([there, back])
+    monkeypatch.setattr(correspondence, "attention_between", lambda *_: next(ways))
+    cells = (find_places(random_model(), pairs)[0] * GRID).floor()
+    assert cells.unique(dim=0).tolist() == [[int(one) % GRID, int(one) // GRID]]
 
 
 def test_only_points_seen_in_both_images_count():
     pairs = shifted_pairs()
-    rows = correspondence_rows(matching_model(), pairs, CONFIG)
+    rows = correspondence_rows(matching_model(), pairs, SEED)
     seen = [
         a[2] > 0 and b[2] > 0
         for one, other in zip(pairs.keypoints_a.tolist(), pairs.keypoints_b.tolist(), strict=True)
@@ -178,10 +189,10 @@ def test_only_points_seen_in_both_images_count():
     ]
     assert rows[0]["matches"] == sum(seen) and 0 < sum(seen) < len(seen)
     pairs.keypoints_a[3] = 0
-    fewer = correspondence_rows(matching_model(), pairs, CONFIG)
+    fewer = correspondence_rows(matching_model(), pairs, SEED)
     assert fewer[0]["pairs"] == len(pairs.metas) - 1
     pairs.keypoints_b[:, :, 2] = 0
-    assert correspondence_rows(matching_model(), pairs, CONFIG) == []
+    assert correspondence_rows(matching_model(), pairs, SEED) == []
 
 
 def test_attention_is_a_mean_of_rows_that_sum_to_1():
@@ -208,7 +219,7 @@ def test_an_untrained_model_is_new_and_disturbs_nothing():
 
 
 def test_rows_become_a_table():
-    table = format_correspondence(correspondence_rows(matching_model(), shifted_pairs(), CONFIG))
+    table = format_correspondence(correspondence_rows(matching_model(), shifted_pairs(), SEED))
     lines = table.splitlines()
     assert len(lines) == 1 + 3 * 3
     assert " ".join(lines[0].split()) == "matches found within matches model untrained same place"
@@ -220,8 +231,8 @@ def test_matches_are_drawn_green_where_right_and_red_where_wrong():
         return int((image == colour[::-1]).all(axis=2).sum())
 
     pairs, green, red = shifted_pairs(), (0, 170, 0), (220, 0, 0)
-    right = decode(draw_matches(matching_model(), pairs, [0, 3], CONFIG))
-    wrong = decode(draw_matches(random_model(), pairs, [0, 3], CONFIG))
+    right = decode(draw_matches(matching_model(), pairs, [0, 3]))
+    wrong = decode(draw_matches(random_model(), pairs, [0, 3]))
     assert right.shape == wrong.shape and right.shape[0] > 2 * 192
     assert count(right, green) > 500 and count(right, red) == 0
     assert count(wrong, red) > 500 > count(wrong, green)

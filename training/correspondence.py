@@ -3,15 +3,18 @@ second image?
 
 To complete image a from image b, the decoder must look up in b what it completes. So after training
 its cross-attention weights say where a patch of a lies in b, though nobody told it (the finding of
-ZeroCo). Keypoints seen in both images are true matches; PCK is the share of them that is found
-within a distance. It says something only beside two others: the same model untrained, and the place
-where the point was in image a, which is often near, since people are in the middle of their crops.
+ZeroCo). A match is what looks at each other: the weights from a to b are multiplied by those from b
+to a. Keypoints seen in both images are true matches; PCK is the share of them that is found within
+a distance. It says something only beside two others: the same model untrained, and the place where
+the point was in image a, which is often near, since people are in the middle of their crops.
+
+Multiplying finds more than adding, and than one way alone: 0.543, 0.464 and 0.379 of 17,004 matches
+within 0.1 (the study's cell `both` on two cores; the same place: 0.533, untrained: 0.089).
 
 Shapes: B samples, N patches of an image, in a square grid, K keypoints.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,33 +26,25 @@ from training.loading.reader import KINDS
 from training.models.blocks import CrossAttention
 from training.models.croco import Croco
 
-
-@dataclass(frozen=True, kw_only=True)
-class CorrespondenceConfig:
-    """How matches are read from the attention, and how near the truth they must be.
-
-    Both ways is better: 400 steps of the tiny preset on synthetic people (256 held-out pairs, 4,238
-    matches) took PCK at 0.1 from 0.06 to 0.53 with it, and from 0.05 to 0.49 without.
-    """
-
-    thresholds: tuple[float, ...] = (0.05, 0.1, 0.2)  # shares of the image's side
-    both_ways: bool = True  # average with the attention from b to a
-    above_confidence: float = 0.0  # of a keypoint, in both images; 0: all that are there at all
-    untrained_seed: int = 0  # of the untrained model's weights: best the run's own
+THRESHOLDS = (0.05, 0.1, 0.2)  # how near the truth a match must be: shares of the image's side
+BATCH = 32  # pairs at once
 
 
 def correspondence_rows(
-    model: Croco, held_out: PairBatch, config: CorrespondenceConfig, batch_size: int = 32
+    model: Croco, held_out: PairBatch, untrained_seed: int
 ) -> list[dict[str, Any]]:
     """Return the PCK of the model, of an untrained one and of staying in place: a row for each, for
     each kind of pair that has matches and each threshold.
+
+    `untrained_seed` is of the untrained model's weights: the run's own seed gives those that it
+    began with.
     """
-    match_BK = matches_of(held_out, config)
+    match_BK = matches_of(held_out)
     points_BK2, truth_BK2 = held_out.keypoints_a[:, :, :2], held_out.keypoints_b[:, :, :2]
-    untrained = untrained_like(model, config.untrained_seed)
+    untrained = untrained_like(model, untrained_seed)
     places = {
-        "": find_places(model, held_out, config, batch_size),
-        "_untrained": find_places(untrained, held_out, config, batch_size),
+        "": find_places(model, held_out),
+        "_untrained": find_places(untrained, held_out),
         "_same_place": points_BK2,
     }
     rows = []
@@ -69,15 +64,14 @@ def correspondence_rows(
                         "matches": int(chosen_BK.sum()),
                         "pairs": int(chosen_BK.any(dim=1).sum()),
                     }
-                    for threshold in config.thresholds
+                    for threshold in THRESHOLDS
                 ]
     return rows
 
 
-def matches_of(held_out: PairBatch, config: CorrespondenceConfig) -> Tensor:
-    """Tell which keypoints are true matches: (B, K) bool."""
-    confidence_BK = torch.minimum(held_out.keypoints_a[:, :, 2], held_out.keypoints_b[:, :, 2])
-    return confidence_BK > config.above_confidence
+def matches_of(held_out: PairBatch) -> Tensor:
+    """Tell which keypoints are true matches, those seen in both images: (B, K) bool."""
+    return (held_out.keypoints_a[:, :, 2] > 0) & (held_out.keypoints_b[:, :, 2] > 0)
 
 
 def untrained_like(model: Croco, seed: int) -> Croco:
@@ -89,20 +83,17 @@ def untrained_like(model: Croco, seed: int) -> Croco:
 
 
 @torch.no_grad()
-def find_places(
-    model: Croco, pairs: PairBatch, config: CorrespondenceConfig, batch_size: int = 32
-) -> Tensor:
+def find_places(model: Croco, pairs: PairBatch) -> Tensor:
     """Return where the model finds the keypoints of the first images in the second ones, as shares
     of the side: (B, K, 2).
     """
     device = next(model.parameters()).device
     places = []
-    for part in (chunk.to(device) for chunk in pairs.chunks(batch_size)):
+    for part in (chunk.to(device) for chunk in pairs.chunks(BATCH)):
         a_B3HW, b_B3HW = part.inputs()
-        attention_BNN = attention_between(model, a_B3HW, b_B3HW)
-        if config.both_ways:
-            attention_BNN = attention_BNN + attention_between(model, b_B3HW, a_B3HW).mT
-        places.append(look_up(attention_BNN, part.keypoints_a[:, :, :2]).cpu())
+        there_BNN = attention_between(model, a_B3HW, b_B3HW)
+        back_BNN = attention_between(model, b_B3HW, a_B3HW).mT
+        places.append(look_up(there_BNN * back_BNN, part.keypoints_a[:, :, :2]).cpu())
     return torch.cat(places)
 
 
@@ -130,7 +121,7 @@ def attention_between(model: Croco, a_B3HW: Tensor, b_B3HW: Tensor) -> Tensor:
 
 
 def look_up(attention_BNN: Tensor, points_BK2: Tensor) -> Tensor:
-    """Return the places (B, K, 2) in image b that points of image a look at.
+    """Return the places (B, K, 2) in image b that points of image a look at, by any weights >= 0.
 
     A point looks as the four patches around it do, each by its nearness (bilinear). Of the patches
     of b it looks at, the best one and its neighbours (3 x 3, fewer at the border) are averaged by

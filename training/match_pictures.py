@@ -8,11 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from training.correspondence import (
-    CorrespondenceConfig,
-    find_places,
-    matches_of,
-)
+from training.correspondence import find_places, matches_of
 from training.loading.colour import to_pixels
 from training.loading.pair_batch import PairBatch
 from training.models.croco import Croco
@@ -25,9 +21,7 @@ RIGHT_WITHIN = 0.1  # share of the image's side
 
 
 @torch.no_grad()
-def draw_matches(
-    model: Croco, held_out: PairBatch, rows: Sequence[int], config: CorrespondenceConfig
-) -> bytes:
+def draw_matches(model: Croco, held_out: PairBatch, rows: Sequence[int]) -> bytes:
     """Draw one line of images for each of the chosen pairs and return the PNG's bytes.
 
     A line is green when it ends within RIGHT_WITHIN of the truth and red when not; rings in image b
@@ -37,9 +31,9 @@ def draw_matches(
     shown = held_out.choose(chosen)
     images_a, images_b = (to_pixels(image_B3HW) for image_B3HW in shown.inputs())
     points_BK2, truth_BK2 = shown.keypoints_a[:, :, :2], shown.keypoints_b[:, :, :2]
-    places_BK2 = find_places(model, shown, config)
+    places_BK2 = find_places(model, shown)
     right_BK = (places_BK2 - truth_BK2).norm(dim=2) <= RIGHT_WITHIN
-    match_BK = matches_of(shown, config)
+    match_BK = matches_of(shown)
     lines = [_header()]
     for i, row in enumerate(chosen):
         matches = match_BK[i].nonzero()[:, 0].tolist()

@@ -14,7 +14,7 @@ from typing import Any
 from catalog import storage
 from catalog.measurements import Measurement
 from training.checkpoint import find_checkpoint, load_weights
-from training.correspondence import CorrespondenceConfig, correspondence_rows, format_correspondence
+from training.correspondence import correspondence_rows, format_correspondence
 from training.distributed import choose_device
 from training.evaluate import evaluate, format_rows, load_held_out
 from training.loading.masking import MaskingConfig
@@ -128,7 +128,7 @@ def judge(
         if background == "grey":
             matches = []
             if config.model.second_image:
-                matches = correspondence_rows(model, held_out, CorrespondenceConfig())
+                matches = correspondence_rows(model, held_out, config.run.seed)
     return CellResult(name=name, losses=losses["grey"], losses_kept=losses["keep"], matches=matches)
 
 

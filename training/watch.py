@@ -6,7 +6,7 @@ from typing import Any
 
 from catalog import storage
 from training.checkpoint import TrainingState
-from training.correspondence import CorrespondenceConfig, correspondence_rows
+from training.correspondence import correspondence_rows
 from training.distributed import Ranks
 from training.evaluate import evaluate, load_held_out
 from training.flops import flops_per_pair, peak_flops
@@ -42,7 +42,6 @@ class CompletionWatcher(RunWatcher[Croco]):
         super().__init__(
             out, resumed_step, ranks, show, tensorboard=config.run.tensorboard, looks=looks
         )
-        self._matching = CorrespondenceConfig(untrained_seed=config.run.seed)
         peak = peak_flops(ranks.device, config.run.precision)
         hidden = num_masked(config.model.grid**2, config.masking.ratio)
         flops = flops_per_pair(config.model, hidden) if peak else 0.0
@@ -65,7 +64,7 @@ class CompletionWatcher(RunWatcher[Croco]):
             return []
         rows = evaluate(model, self._held_out, self._config.masking.foreground_share)
         if model.config.second_image:
-            rows += correspondence_rows(model, self._held_out, self._matching)
+            rows += correspondence_rows(model, self._held_out, self._config.run.seed)
         self._show(used, format_held_out(self.log_held_out(step, _headlines(rows))))
         lines = "".join(json.dumps({**row, "step": step}) + "\n" for row in rows)
         storage.write_text(storage.join(self._out, "held_out.jsonl"), lines)
@@ -81,7 +80,7 @@ class CompletionWatcher(RunWatcher[Croco]):
         rows = choose_rows(self._held_out)
         completions = draw_completions(model, self._held_out, rows)
         if model.config.second_image:
-            matches = draw_matches(model, self._held_out, rows, self._matching)
+            matches = draw_matches(model, self._held_out, rows)
             self.keep_picture(step, "matches", matches)
         return self.keep_picture(step, "completions", completions)
 

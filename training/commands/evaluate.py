@@ -47,11 +47,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 def _evaluate_pairs(options: argparse.Namespace, checkpoint: str) -> int:
     """Judge how a pre-trained model completes the held-out pairs."""
     from training.checkpoint import load_weights, read_progress
-    from training.correspondence import (
-        CorrespondenceConfig,
-        correspondence_rows,
-        format_correspondence,
-    )
+    from training.correspondence import correspondence_rows, format_correspondence
     from training.distributed import choose_device
     from training.evaluate import evaluate, format_rows, load_held_out
     from training.match_pictures import draw_matches
@@ -75,7 +71,7 @@ def _evaluate_pairs(options: argparse.Namespace, checkpoint: str) -> int:
         )
     rows = evaluate(model, held_out, config.masking.foreground_share)
     if model.config.second_image:
-        rows += correspondence_rows(model, held_out, CorrespondenceConfig())
+        rows += correspondence_rows(model, held_out, config.run.seed)
     if options.format == "json":
         for row in rows:
             print(json.dumps({**row, "checkpoint": checkpoint}))
@@ -84,7 +80,7 @@ def _evaluate_pairs(options: argparse.Namespace, checkpoint: str) -> int:
         if config.model.second_image:
             print(format_correspondence(rows))
     if options.matches:
-        png = draw_matches(model, held_out, choose_rows(held_out), CorrespondenceConfig())
+        png = draw_matches(model, held_out, choose_rows(held_out))
         storage.write_bytes(options.matches, png)
     if options.picture:
         storage.write_bytes(
