@@ -142,6 +142,14 @@ def test_another_format_is_refused(tmp_path):
         checkpoint.read_progress(str(url))
 
 
+@pytest.mark.parametrize("text", ['{"format": 2, "st', "[]", '{"format": 2, "step": 5}'])
+def test_a_damaged_file_is_named(text, tmp_path):
+    url = Path(save(tmp_path, 5, *trained_run()))
+    (url / "checkpoint.json").write_text(text)
+    with pytest.raises(ValueError, match=r"step-00000005/checkpoint\.json is damaged"):
+        checkpoint.read_progress(str(url))
+
+
 def trained_run():
     model, optimizer = make_run()
     train(model, optimizer, 1)

@@ -73,6 +73,10 @@ def test_n_plus_m_steps_equal_n_save_load_m(shards, tmp_path):
     losses = [[row["loss"] for row in result.log if "loss" in row] for result in (whole, parts)]
     assert losses[0] == losses[1] and len(losses[0]) == 4
     assert whole.rows == parts.rows
+    judged = [(tmp_path / name / "held_out.jsonl").read_text() for name in ("whole", "parts")]
+    assert judged[0] == judged[1]
+    steps = [json.loads(line)["step"] for line in judged[0].splitlines()]
+    assert sorted(set(steps)) == [0, 17] and steps.count(0) == steps.count(17) == len(whole.rows)
 
 
 def stop_after(shards: str, out: Path, steps: int) -> None:
@@ -240,8 +244,8 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
     assert main(build_parser(), arguments) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["metric"] == last[0]["metric"] and rows[0]["value"] != last[0]["value"]
-    written = (tmp_path / "run/held_out.jsonl").read_text().splitlines()
-    assert [row["value"] for row in rows] == [json.loads(line)["value"] for line in written]
+    written = map(json.loads, (tmp_path / "run/held_out.jsonl").read_text().splitlines())
+    assert [row["value"] for row in rows] == [row["value"] for row in written if row["step"] == 5]
     losses = [row for row in rows if "loss" in row["metric"]]
     matches = [row for row in rows if "correspondence" in row["metric"]]
     assert len(losses) == 3 * 3 * 2 and len(matches) == 3 * 3 * 3 and rows == losses + matches
@@ -257,6 +261,7 @@ def test_the_command_line_trains_evaluates_and_draws(shards, tmp_path, capsys):
         (["pretrain", "--shards", "x", "--minutes", "0"], "run.minutes must be above 0"),
         (["pretrain", "--shards", "x", "--method", "nix"], "unknown method 'nix'; choose one of"),
         (["pretrain", "--shards", "x", "--set", "run.log_every=0"], "must be 1 step or more"),
+        (["pretrain", "--shards", "x", "--set", "run.keep_every=0"], "run.keep_every must be 1"),
         (["evaluate", "--checkpoint", "nowhere", "--shards", "x"], "no checkpoint in nowhere"),
     ],
 )

@@ -112,12 +112,18 @@ def find_checkpoint(url: str) -> str:
 
 
 def read_progress(checkpoint: str) -> Progress:
-    """Read how far a checkpoint's run was. Raises ValueError for another format version."""
-    state = json.loads(storage.read_text(storage.join(checkpoint, "checkpoint.json")))
-    version = state.pop("format", None)
-    if version != FORMAT:
-        raise ValueError(f"{checkpoint} has format {version!r} but this version reads {FORMAT}")
-    return Progress(**state)
+    """Read how far a checkpoint's run was. Raises ValueError for another format version, or a file
+    that is damaged.
+    """
+    url = storage.join(checkpoint, "checkpoint.json")
+    try:
+        state = json.loads(storage.read_text(url))
+        version = state.pop("format", None)
+        if version == FORMAT:
+            return Progress(**state)
+    except (ValueError, AttributeError, TypeError) as error:  # no JSON, no object, other keys
+        raise ValueError(f"{url} is damaged ({error}): go on from an older checkpoint") from None
+    raise ValueError(f"{checkpoint} has format {version!r} but this version reads {FORMAT}")
 
 
 def load_weights(checkpoint: str, model: nn.Module, *, average: bool = False) -> None:

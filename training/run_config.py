@@ -56,8 +56,10 @@ class RunConfig:
     tensorboard: bool = True  # curves and pictures for TensorBoard in the run's folder
 
     def __post_init__(self) -> None:
-        if self.accumulate < 1 or self.keep_last < 1:
-            raise ValueError("run.accumulate and run.keep_last must be 1 or more")
+        for name in ("accumulate", "keep_last", "keep_every"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"run.{name} must be 1 or more, got {number}")
         for name in ("num_steps", "minutes", "epochs"):
             budget = getattr(self, name)
             if budget is not None and budget <= 0:

@@ -26,10 +26,12 @@ class StepRows:
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f".tmp-{file.name}")
+        self.last_step = -1  # of the rows in the file
         with temporary.open("w") as kept:
             for line in file.open() if file.exists() else ():
-                if line.endswith("\n") and json.loads(line)["step"] <= resumed_step:
+                if line.endswith("\n") and (step := json.loads(line)["step"]) <= resumed_step:
                     kept.write(line)
+                    self.last_step = step
         os.replace(temporary, file)
         self._file = file.open("a")
 
@@ -37,6 +39,7 @@ class StepRows:
         """Add a row; it is in the file when this returns."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        self.last_step = row["step"]
 
     def close(self) -> None:
         """Close the file."""

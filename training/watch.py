@@ -1,6 +1,5 @@
 """What a person can watch of pre-training: its log, held-out losses, matches and pictures."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from training.match_pictures import draw_matches
 from training.models.croco import Croco
 from training.pictures import choose_rows, draw_completions
 from training.run_config import PretrainConfig, held_out_view
-from training.run_log import format_held_out
+from training.run_log import StepRows, format_held_out
 from training.watcher import RunWatcher
 
 PCK = 0.1  # of the image's side: the threshold of matches that the log shows
@@ -42,6 +41,9 @@ class CompletionWatcher(RunWatcher[Croco]):
         super().__init__(
             out, resumed_step, ranks, show, tensorboard=config.run.tensorboard, looks=looks
         )
+        self._rows = None
+        if looks and ranks.is_main:
+            self._rows = StepRows(storage.join(out, "held_out.jsonl"), resumed_step)
         peak = peak_flops(ranks.device, config.run.precision)
         hidden = num_masked(config.model.grid**2, config.masking.ratio)
         flops = flops_per_pair(config.model, hidden) if peak else 0.0
@@ -60,15 +62,22 @@ class CompletionWatcher(RunWatcher[Croco]):
     def held_out(self, used: float, step: int, state: TrainingState) -> list[dict[str, Any]]:
         """Log held-out figures, where there are held-out pairs; all ranks must call."""
         model = self.gather(state)
-        if model is None or self._held_out is None:
+        if model is None or self._held_out is None or self._rows is None:
             return []
         rows = evaluate(model, self._held_out, self._config.masking.foreground_share)
         if model.config.second_image:
             rows += correspondence_rows(model, self._held_out, self._config.run.seed)
         self._show(used, format_held_out(self.log_held_out(step, _headlines(rows))))
-        lines = "".join(json.dumps({**row, "step": step}) + "\n" for row in rows)
-        storage.write_text(storage.join(self._out, "held_out.jsonl"), lines)
+        if self._rows.last_step < step:  # not judged before the run was stopped
+            for row in rows:
+                self._rows.add({**row, "step": step})
         return rows
+
+    def close(self) -> None:
+        """See Watcher."""
+        super().close()
+        if self._rows:
+            self._rows.close()
 
     def pictures(self, step: int, state: TrainingState) -> str | None:
         """Draw completions, and matches, of the same held-out pairs every time; return the URL of
