@@ -9,7 +9,7 @@ says.
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -136,57 +136,27 @@ def run_job(
     that is not finite.
     """
     config, run = job.config, job.config.run
-    _check_batch(config)
-    if storage.local_path(out) is None:
-        raise ValueError(f"{out}: a run is written to a local disk; give --out a folder there")
+    _check(config, out)
     torch.manual_seed(run.seed)
     if ranks.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     loader = job.make_loader(ranks)
-    saved, checkpoint = None, ""
-    checkpoints = storage.join(out, "checkpoints")
-    if list_checkpoints(checkpoints):
-        checkpoint = find_checkpoint(out)
-        saved = read_progress(checkpoint)
-        check_same_config(config, saved.config, out, may_change)
-        loader.restore(saved.loader)
-    step, earlier_s = (saved.step, saved.elapsed_s) if saved else (0, 0.0)
-    used = used_share(run, step, earlier_s, loader.num_batches) if saved else 0.0
-    place = [step, loader.state()["order"]]
-    ranks.refuse_different(place, f"{out} and the shards must be the same for all ranks")
-
-    model = job.make_model().to(ranks.device)
-    if saved:
-        load_weights(checkpoint, model)
+    checkpoint, progress = _where_to_begin(job, out, loader, ranks, may_change)
+    step, earlier_s = progress.step, progress.elapsed_s
+    used = used_share(run, step, earlier_s, loader.num_batches)
+    if checkpoint:
         show(used, f"continuing after step {step}")
-    elif said := job.initialize(model):
-        show(0.0, said)
-    blocks = job.blocks(model)
-    if run.compile:
-        compile_model(model, blocks if run.strategy == "fsdp" else [])
-    dtype = torch.bfloat16 if run.precision == "bfloat16" else torch.float32
-    module = divide(model, blocks, ranks, run.strategy, dtype)
-    optimizer = job.make_optimizer(model)
-    ema = config.optimizer.ema
-    average = WeightAverage(model, ema, num_updates=step) if ema else None
-    state = TrainingState(model=model, optimizer=optimizer, average=average)
-    if saved:
-        load_training_state(checkpoint, state)
+    state, stepper, names = _build(job, checkpoint, step, ranks, show)
 
     if ranks.is_main:
-        resolved = json.dumps(to_dict(config), indent=1) + "\n"
+        resolved = json.dumps(progress.config, indent=1) + "\n"
         storage.write_text(storage.join(out, "config.json"), resolved)
-    described = describe_shards(job.shards)
     watcher = job.watch(out, step, ranks, show)
     record_url = storage.join(out, f"samples-rank{ranks.rank}.jsonl")
     record = StepRows(record_url, step) if run.record_samples else None
-    objective = job.make_objective(model)
-    stepper = Stepper(module, optimizer, average, objective, stepping_of(config), ranks)
-    finite, window, stopped = FiniteCheck(), Window(objective.names), False
+    finite, window, stopped = FiniteCheck(), Window(names), False
     num_samples = config.loader.batch_size * ranks.world_size
-    peak = peak_rate(config.optimizer, num_samples)
-    of_ranks = f" of {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-    show(used, f"{num_samples} samples a step{of_ranks}, learning rate up to {peak:.2g}")
+    show(used, _describe_steps(config, num_samples, ranks))
     batches, copies = iter(loader), DeviceCopies(ranks.device)
     started = time.perf_counter()
     with watch_for_stop() as request:
@@ -201,7 +171,7 @@ def run_job(
             waited_s = time.perf_counter() - began
 
             rate = learning_rate(config.optimizer, num_samples, used)
-            set_learning_rate(optimizer, rate)
+            set_learning_rate(state.optimizer, rate)
             # What a step draws, as dropout does, follows from its number: restarts change nothing.
             torch.manual_seed(seed_of("step", run.seed, step, ranks.rank))
             sums = stepper.step(batch)
@@ -224,19 +194,13 @@ def run_job(
                 row = {"step": step, "used": used, "epoch": loader.epoch, "learning_rate": rate}
                 row["damaged_samples"] = len(loader.damaged)
                 watcher.training(row, window)
-                window = Window(objective.names)
+                window = Window(names)
             if is_kept:
-                check_weights(model, step, ranks)
-                progress = Progress(
-                    step=step,
-                    elapsed_s=elapsed_s,
-                    loader=loader.state(),
-                    config=to_dict(config),
-                    shards=described,
-                    world_size=ranks.world_size,
-                )
+                check_weights(state.model, step, ranks)
+                position = loader.state()
+                progress = replace(progress, step=step, elapsed_s=elapsed_s, loader=position)
                 keep = KeepConfig(last=run.keep_last, every=run.keep_every)
-                checkpoint = save_checkpoint(checkpoints, state, progress, keep, ranks)
+                checkpoint = save_checkpoint(_checkpoints(out), state, progress, keep, ranks)
 
     rows, picture = [], None
     if not stopped:
@@ -253,6 +217,72 @@ def run_job(
         picture=picture,
         stopped=stopped,
     )
+
+
+def _where_to_begin(
+    job: Job, out: str, loader: StreamLoader[Any, Any], ranks: Ranks, may_change: Collection[str]
+) -> tuple[str, Progress]:
+    """The newest checkpoint in `out`, or nothing, and how far the run is; the loader goes on there.
+
+    Raises ValueError for a checkpoint of another config or other shards, and on all ranks when one
+    finds something else than the others.
+    """
+    config, checkpoint, step, elapsed_s = job.config, "", 0, 0.0
+    if list_checkpoints(_checkpoints(out)):
+        checkpoint = find_checkpoint(out)
+        saved = read_progress(checkpoint)
+        check_same_config(config, saved.config, out, may_change)
+        loader.restore(saved.loader)
+        step, elapsed_s = saved.step, saved.elapsed_s
+    position = loader.state()
+    found = [step, position["order"]]
+    ranks.refuse_different(found, f"{out} and the shards must be the same for all ranks")
+    return checkpoint, Progress(
+        step=step,
+        elapsed_s=elapsed_s,
+        loader=position,
+        config=to_dict(config),
+        shards=describe_shards(job.shards),
+        world_size=ranks.world_size,
+    )
+
+
+def _build(
+    job: Job, checkpoint: str, step: int, ranks: Ranks, show: Show
+) -> tuple[TrainingState, Stepper, tuple[str, ...]]:
+    """What is trained and what trains it, with the weights of the checkpoint after `step`, or with
+    first ones; and the names of the losses.
+    """
+    config, run = job.config, job.config.run
+    model = job.make_model().to(ranks.device)
+    if checkpoint:
+        load_weights(checkpoint, model)
+    elif said := job.initialize(model):
+        show(0.0, said)
+    blocks = job.blocks(model)
+    if run.compile:
+        compile_model(model, blocks if run.strategy == "fsdp" else [])
+    dtype = torch.bfloat16 if run.precision == "bfloat16" else torch.float32
+    module = divide(model, blocks, ranks, run.strategy, dtype)
+    optimizer = job.make_optimizer(model)
+    ema = config.optimizer.ema
+    average = WeightAverage(model, ema, num_updates=step) if ema else None
+    state = TrainingState(model=model, optimizer=optimizer, average=average)
+    if checkpoint:
+        load_training_state(checkpoint, state)
+    objective = job.make_objective(model)
+    stepper = Stepper(module, optimizer, average, objective, stepping_of(config), ranks)
+    return state, stepper, objective.names
+
+
+def _checkpoints(out: str) -> str:
+    return storage.join(out, "checkpoints")
+
+
+def _describe_steps(config: LoopConfig, num_samples: int, ranks: Ranks) -> str:
+    of_ranks = f" of {ranks.world_size} ranks" if ranks.world_size > 1 else ""
+    peak = peak_rate(config.optimizer, num_samples)
+    return f"{num_samples} samples a step{of_ranks}, learning rate up to {peak:.2g}"
 
 
 def stepping_of(config: LoopConfig) -> StepConfig:
@@ -277,7 +307,11 @@ def show_nothing(share: float, text: str) -> None:
     """What ranks show that are not the first."""
 
 
-def _check_batch(config: LoopConfig) -> None:
+def _check(config: LoopConfig, out: str) -> None:
+    if storage.local_path(out) is None:
+        raise ValueError(
+            f"{out}: a run is written to a mounted folder; give --out one, and copy the run from it"
+        )
     if config.loader.batch_size % config.run.accumulate:
         raise ValueError(
             f"loader.batch_size {config.loader.batch_size} does not divide into run.accumulate = "
