@@ -1,6 +1,9 @@
 """Ready-made pre-training configs: a preset says how large the model is and how it is trained, a
 method what it is asked to complete from what. `--set` changes single values.
 
+`tiny`, `small`, `base` and `large` are made for people: what both images of a pair share besides
+the person, as the background of a fixed camera, cannot be copied. `croco_*` are as published.
+
 Each is one function; every method goes with every preset, with the same data and budget.
 """
 
@@ -52,7 +55,7 @@ def tiny() -> PretrainConfig:
 
 def small() -> PretrainConfig:
     """A 26 M parameter model (ViT-S encoder) of 128 px images for an hour of one GPU."""
-    return PretrainConfig(
+    config = PretrainConfig(
         model=CrocoConfig(
             image_px=128,
             patch_px=8,
@@ -63,18 +66,27 @@ def small() -> PretrainConfig:
             decoder_width=256,
             decoder_heads=8,
         ),
-        masking=MaskingConfig(ratio=0.9, focus=0.5, foreground_share=0.5),
-        augment=AugmentConfig(crop_share=0.75, jitter=0.3, background="grey"),
-        loss=LossConfig(background_weight=0.0),
-        loader=LoaderConfig(batch_size=256, num_workers=12, roles="random"),
+        masking=MaskingConfig(ratio=0.9),
+        augment=AugmentConfig(crop_share=0.75, jitter=0.3),
+        loader=LoaderConfig(batch_size=256, num_workers=12),
         optimizer=OptimizerConfig(
             base_lr=6e-4, warmup_share=0.05, cosine_stretch=1.0, clip_grad_norm=1.0
         ),
         run=RunConfig(
-            minutes=60.0, precision="bfloat16", compile=True, evaluate_every=1000,
-            pictures_every=2000,
+            minutes=60.0, precision="bfloat16", evaluate_every=1000, pictures_every=2000
         ),
     )  # fmt: skip
+    return _for_people(config)
+
+
+def base() -> PretrainConfig:
+    """`croco_v2_base` made for people: the same model and schedule, the other things as `small`."""
+    return _for_people(croco_v2_base())
+
+
+def large() -> PretrainConfig:
+    """`croco_v2_large` made for people: the same model and schedule, the rest as `small`."""
+    return _for_people(croco_v2_large())
 
 
 def croco_v1_base() -> PretrainConfig:
@@ -117,6 +129,18 @@ def _croco_v2(model: CrocoConfig) -> PretrainConfig:
         loader=LoaderConfig(batch_size=512),
         optimizer=OptimizerConfig(warmup_share=12 / 125, cosine_stretch=250 / 125),
         run=RunConfig(epochs=125, precision="bfloat16"),
+    )
+
+
+def _for_people(config: PretrainConfig) -> PretrainConfig:
+    """Masks lean to the person, backgrounds go, so does the loss there; either image is masked."""
+    return replace(
+        config,
+        masking=replace(config.masking, focus=0.5, foreground_share=0.5),
+        augment=replace(config.augment, background="grey"),
+        loss=replace(config.loss, background_weight=0.0),
+        loader=replace(config.loader, roles="random"),
+        run=replace(config.run, compile=True),
     )
 
 
@@ -167,7 +191,10 @@ def with_keypoints(config: PretrainConfig) -> PretrainConfig:
 
 PRESETS: dict[str, Callable[[], PretrainConfig]] = {
     preset.__name__: preset
-    for preset in (tiny, small, croco_v1_base, croco_v2_small, croco_v2_base, croco_v2_large)
+    for preset in (
+        *(tiny, small, base, large),
+        *(croco_v1_base, croco_v2_small, croco_v2_base, croco_v2_large),
+    )
 }
 METHODS: dict[str, Callable[[PretrainConfig], PretrainConfig]] = {
     method.__name__: method for method in (both, cross_view, cross_pose, mae, siammae)
