@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from shards.pairs import EXTENSIONS
 from training.loading.arrays import SharedArrays, allocate, as_arrays
@@ -18,10 +17,9 @@ from training.loading.masking import num_masked
 from training.loading.reader import Pair, parse_pair
 from training.loading.roles import Roles
 from training.loading.shard_files import ShardFilesConfig
-from training.loading.slots import Reading, SlotReader
-from training.loading.stream import Place
+from training.loading.slots import Damage, Maker, Reading
 
-MAX_SUBSTITUTES = 4  # batches tried until one has a readable sample
+Made = tuple["BatchNotes", dict[str, Tensor] | int]  # and its arrays, or which shared ones
 
 
 @dataclass(kw_only=True)
@@ -31,11 +29,11 @@ class BatchNotes:
     metas: list[dict[str, Any]] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     swapped: list[bool] = field(default_factory=list)
-    damaged: dict[tuple[int, ...], str] = field(default_factory=dict)  # slot -> what was wrong
+    damaged: Damage = field(default_factory=dict)
 
 
-class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
-    """The batches of one rank, by `Place`; a copy lives in every loader process."""
+class PairMaker(Maker[Made]):
+    """Makes batches of pairs; with `shared`, in one of its sets of arrays, by turns."""
 
     shared: SharedArrays | None = None  # where loader processes put their arrays
 
@@ -48,7 +46,7 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         files: ShardFilesConfig,
     ) -> None:
         """Read the sets' indexes; `roles` says which image is masked. Raises as SlotReader."""
-        self._slots = SlotReader(urls, reading, files, EXTENSIONS)
+        super().__init__(urls, reading, files, EXTENSIONS)
         crops_px = [index.crop_px for index in self._slots.indexes]
         # Side of the stored images, and of the decoded ones where half of it is enough.
         self._sizes: list[tuple[int, int | None]] = [
@@ -59,22 +57,7 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         whole_px = crops_px[0] if len(set(crops_px)) == 1 else 0
         is_window = round(whole_px * view.augment.crop_share) == view.image_px
         self._pixels_px = whole_px if is_window else view.image_px
-        self._view, self._reading, self._roles = view, reading, roles
-
-    @property
-    def identity(self) -> str:
-        """What a position in the order depends on."""
-        return self._slots.identity
-
-    @property
-    def num_slots(self) -> int:
-        """Samples of an epoch over all ranks."""
-        return self._slots.mixture.num_slots
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch on each rank."""
-        return self._slots.num_batches
+        self._view, self._roles = view, roles
 
     def allocate(self) -> dict[str, Tensor]:
         """Return the empty arrays of a batch."""
@@ -82,42 +65,30 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         hidden = num_masked(view.num_patches, view.masking.ratio)
         return allocate(self._reading.batch_size, self._pixels_px, view.num_patches, hidden)
 
-    def __getitem__(self, place: Place) -> tuple[BatchNotes, dict[str, Tensor] | int]:
-        """Make a batch; return what is known of it, and its arrays or the number of the shared ones
-        that it fills.
-
-        Raises ValueError when neither it nor the next few have a readable sample.
-        """
-        epoch, number, turn = place
+    def _make(self, epoch: int, number: int, turn: int, damaged: Damage) -> Made | None:
         held: dict[str, Tensor] | int
         if self.shared is None:
             tensors = held = self.allocate()
         else:
             held = turn % len(self.shared)
             tensors = self.shared.tensors(held)
-        damaged: dict[tuple[int, ...], str] = {}
-        for ahead in range(MAX_SUBSTITUTES):  # every rank must have a batch for every step
-            notes = self._fill(tensors, epoch, (number + ahead) % self.num_batches)
-            notes.damaged = damaged = damaged | notes.damaged
-            if notes.metas or self._view.held_out:
-                return notes, held
-        raise ValueError(
-            f"no readable sample in {MAX_SUBSTITUTES} batches; the last: "
-            f"{list(damaged.values())[-1]}"
-        )
+        notes = self._fill(tensors, epoch, number, damaged)
+        return (notes, held) if notes.metas or self._view.held_out else None
 
-    def _fill(self, tensors: dict[str, Tensor], epoch: int, number: int) -> BatchNotes:
+    def _fill(
+        self, tensors: dict[str, Tensor], epoch: int, number: int, damaged: Damage
+    ) -> BatchNotes:
         first, slots = self._slots.find(epoch, number)
         filler = Filler(as_arrays(tensors), self._view, self._roles, epoch, first, len(slots))
-        notes = BatchNotes()
+        notes = BatchNotes(damaged=damaged)
         # All are read before the first is decoded, which costs less than taking turns: images drive
         # what the code needs out of the processor's caches.
-        for i, pair in self._read(slots, notes.damaged).items():
+        for i, pair in self._read(slots, damaged).items():
             name = self._slots.name(slots[i])
             try:
                 swapped = filler.add(pair, i, *self._sizes[slots[i][0]])
             except ValueError as error:
-                notes.damaged[tuple(slots[i])] = f"{name}: {error}"
+                damaged[tuple(slots[i])] = f"{name}: {error}"
                 continue
             notes.metas.append(pair.meta)
             notes.places.append(name)
@@ -133,9 +104,7 @@ class BatchMaker(Dataset[tuple[BatchNotes, dict[str, Tensor] | int]]):
         notes.swapped += [notes.swapped[row] for row in again]
         return notes
 
-    def _read(
-        self, slots: Sequence[Sequence[int]], damaged: dict[tuple[int, ...], str]
-    ) -> dict[int, Pair]:
+    def _read(self, slots: Sequence[Sequence[int]], damaged: Damage) -> dict[int, Pair]:
         """The samples of some slots, their images still encoded, by their place among them; those
         that cannot be had go to `damaged`.
         """

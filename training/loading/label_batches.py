@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from shards.labels import SIDES, decode_label
 from training.loading.augment import NUM_LOOK
@@ -21,11 +20,10 @@ from training.loading.label_batch import META, LabelBatch
 from training.loading.order import Subset
 from training.loading.placed import Bytes, Floats, Placed
 from training.loading.reader import Files, decode_jpeg
-from training.loading.slots import Reading, SlotReader
-from training.loading.stream import Damage, Place, StreamConfig, StreamLoader
+from training.loading.slots import Damage, Maker, Reading
+from training.loading.stream import StreamConfig, StreamLoader
 from training.tasks.task import Task
 
-MAX_SUBSTITUTES = 4  # batches tried until one has a readable sample
 REQUIRED = ("a.jpg", "json")
 KINDS = {1: "single", 2: "two_view"}  # of samples, by how many images a task sees
 
@@ -55,8 +53,8 @@ class LabelView:
     held_out: bool = False
 
 
-class LabelBatchMaker(Dataset[LabelBatch]):
-    """The batches of one rank, by `Place`; a copy lives in every loader process."""
+class LabelMaker(Maker[LabelBatch]):
+    """Makes batches of labelled samples for a task."""
 
     def __init__(
         self,
@@ -67,45 +65,14 @@ class LabelBatchMaker(Dataset[LabelBatch]):
         files: LabelLoaderConfig,
     ) -> None:
         """Read the sets' indexes. Raises as SlotReader."""
-        self._slots = SlotReader(urls, reading, files, REQUIRED)
-        self._task, self._view, self._reading = task, view, reading
-
-    @property
-    def identity(self) -> str:
-        """What a position in the order depends on."""
-        return self._slots.identity
-
-    @property
-    def num_slots(self) -> int:
-        """Samples of an epoch over all ranks."""
-        return self._slots.mixture.num_slots
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch on each rank."""
-        return self._slots.num_batches
+        super().__init__(urls, reading, files, REQUIRED)
+        self._task, self._view = task, view
 
     def places(self) -> set[str]:
         """Where the samples lie that are read at all, as `LabelBatch.places` has them."""
         return self._slots.names()
 
-    def __getitem__(self, at: Place) -> LabelBatch:
-        """Make a batch. Raises ValueError when neither it nor the next few have a usable sample."""
-        epoch, number, _ = at
-        damaged: dict[tuple[int, ...], str] = {}
-        for ahead in range(MAX_SUBSTITUTES):  # every rank must have a batch for every step
-            batch = self._make(epoch, (number + ahead) % self.num_batches, damaged)
-            if batch is not None:
-                return batch
-            if self._view.held_out:  # no sample may count twice
-                return _empty(self._task.num_images, self._view.image_px, damaged)
-        raise ValueError(
-            f"no usable sample in {MAX_SUBSTITUTES} batches; the last: {list(damaged.values())[-1]}"
-        )
-
-    def _make(
-        self, epoch: int, number: int, damaged: dict[tuple[int, ...], str]
-    ) -> LabelBatch | None:
+    def _make(self, epoch: int, number: int, turn: int, damaged: Damage) -> LabelBatch | None:
         first, slots = self._slots.find(epoch, number)
         chance = None
         if not self._view.held_out:
@@ -125,6 +92,8 @@ class LabelBatchMaker(Dataset[LabelBatch]):
             metas.append(meta)
             places.append(name)
         if not rows:
+            if self._view.held_out:
+                return _empty(self._task.num_images, self._view.image_px, damaged)
             return None
         wanted = len(rows) if self._view.held_out else self._reading.batch_size
         chosen = [row % len(rows) for row in range(wanted)]
@@ -138,7 +107,7 @@ class LabelBatchMaker(Dataset[LabelBatch]):
             targets=stacked,
             metas=[metas[row] for row in chosen],
             places=[places[row] for row in chosen],
-            damaged=dict(damaged),
+            damaged=damaged,
         )
 
     def _row(self, files: Files, chance: Floats | None) -> tuple[Arrays, dict[str, object]]:
@@ -169,12 +138,10 @@ class LabelBatchMaker(Dataset[LabelBatch]):
         return {**arrays, "images": np.stack(images), "looks": np.stack(looks)}, meta
 
 
-def _empty(num_images: int, px: int, damaged: dict[tuple[int, ...], str]) -> LabelBatch:
+def _empty(num_images: int, px: int, damaged: Damage) -> LabelBatch:
     images = torch.empty((0, num_images, px, px, 3), dtype=torch.uint8)
     looks = torch.empty((0, num_images, NUM_LOOK))
-    return LabelBatch(
-        images=images, looks=looks, targets={}, metas=[], places=[], damaged=dict(damaged)
-    )
+    return LabelBatch(images=images, looks=looks, targets={}, metas=[], places=[], damaged=damaged)
 
 
 class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
@@ -210,7 +177,7 @@ class LabelLoader(StreamLoader[LabelBatch, LabelBatch]):
             shares=config.shares,
             subset=Subset(share=share, parts=task.parts, kinds=(kind,), seed=config.label_seed),
         )
-        maker = LabelBatchMaker(urls, task, view, reading, config)
+        maker = LabelMaker(urls, task, view, reading, config)
         self._places = maker.places
         super().__init__(urls, maker, config)
         self.refuse_too_few(f"{split} samples of {kind} {', '.join(task.parts)}", world_size)

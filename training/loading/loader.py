@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from training.loading.arrays import SharedArrays
-from training.loading.batches import BatchMaker, BatchNotes
+from training.loading.batches import Made, PairMaker
 from training.loading.filling import View
 from training.loading.pair_batch import PairBatch
 from training.loading.roles import Roles
-from training.loading.slots import Reading
-from training.loading.stream import Damage, StreamConfig, StreamLoader
+from training.loading.slots import Damage, Reading
+from training.loading.stream import StreamConfig, StreamLoader
 
 HELD = 3  # batches that the user of a loader may hold, or a GPU still copies from
-
-Made = tuple[BatchNotes, dict[str, Tensor] | int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +62,7 @@ class PairLoader(StreamLoader[Made, PairBatch]):
             window_shards=config.window_shards,
             shares=config.shares,
         )
-        self._pairs = BatchMaker(urls, view, reading, config.roles, config)
+        self._pairs = PairMaker(urls, view, reading, config.roles, config)
         super().__init__(urls, self._pairs, config)
         self._view, self._lend, self._pin_memory = view, lend, pin_memory
         self._shared: SharedArrays | None = None

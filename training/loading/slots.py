@@ -1,11 +1,13 @@
 """The samples of a batch, found and read: from (epoch, number of the batch) to the files of each.
 
 What a batch holds follows from the sets' indexes, the seed and the epoch (`order.py`), so any
-process can find it.
+process can find it. `Maker` is what makers of batches share.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -26,6 +28,11 @@ from training.loading.prefetch import Prefetcher
 from training.loading.reader import Files, ShardCache
 from training.loading.shard_files import ShardFiles, ShardFilesConfig
 
+Place = tuple[int, int, int]  # epoch, batch of it, and how many batches were asked for before
+Damage = dict[tuple[int, ...], str]  # slot -> what was wrong
+Made = TypeVar("Made")
+
+MAX_SUBSTITUTES = 4  # batches tried until one has a usable sample
 COMMANDS: dict[str, str] = {"pairs": "pretrain", "labels": "finetune"}
 
 
@@ -129,6 +136,58 @@ class SlotReader:
         of_set, shard, position = slot
         url, entry = self._shards[of_set][shard]
         return self._cache.get(url, entry).read(position, self._required)
+
+
+class Maker(ABC, Generic[Made]):
+    """Makes the batches of one rank, by `Place`; a copy lives in every loader process."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        reading: Reading,
+        files: ShardFilesConfig,
+        required: Sequence[str],
+    ) -> None:
+        """Read the sets' indexes. Raises as SlotReader."""
+        self._slots = SlotReader(urls, reading, files, required)
+        self._reading = reading
+
+    @property
+    def identity(self) -> str:
+        """What a position in the order depends on."""
+        return self._slots.identity
+
+    @property
+    def num_slots(self) -> int:
+        """Samples of an epoch over all ranks."""
+        return self._slots.mixture.num_slots
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch on each rank."""
+        return self._slots.num_batches
+
+    def __getitem__(self, place: Place) -> Made:
+        """Make a batch; where it has no usable sample, one of the next few in its place, since
+        every rank must have a batch for every step.
+
+        Raises ValueError when none of them has one.
+        """
+        epoch, number, turn = place
+        damaged: Damage = {}
+        for ahead in range(MAX_SUBSTITUTES):
+            made = self._make(epoch, (number + ahead) % self.num_batches, turn, damaged)
+            if made is not None:
+                return made
+        raise ValueError(
+            f"no usable sample in {MAX_SUBSTITUTES} batches; the last: {list(damaged.values())[-1]}"
+        )
+
+    @abstractmethod
+    def _make(self, epoch: int, number: int, turn: int, damaged: Damage) -> Made | None:
+        """Make a batch of an epoch, or None where it has no usable sample; of held-out ones, where
+        no sample may count twice, an empty one. What cannot be used is added to `damaged`.
+        """
 
 
 def _check_contents(url: str, index: ShardIndex, wanted: Contents) -> None:

@@ -11,22 +11,19 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import cv2
 from torch.utils.data import DataLoader, Dataset
 
 from training.loading.mixture import Shares
 from training.loading.shard_files import ShardFilesConfig
+from training.loading.slots import Damage, Made, Maker, Place
 
 LOOK_EVERY_S = 1.0  # how often a loader process looks whether the trainer is there
 
-Place = tuple[int, int, int]  # epoch, batch of it, and how many batches were asked for before
-Damage = Mapping[tuple[int, ...], str]  # slot -> what was wrong
-Made = TypeVar("Made")
-Made_co = TypeVar("Made_co", covariant=True)
 Batch = TypeVar("Batch")
 
 
@@ -57,25 +54,6 @@ class StreamConfig(ShardFilesConfig):
         return Shares(sources=self.sources, kinds=self.kinds, parts=self.parts)
 
 
-class Maker(Protocol[Made_co]):
-    """Makes the batches of one rank, by `Place`; a copy lives in every loader process."""
-
-    @property
-    def identity(self) -> str:
-        """What a position in the order depends on."""
-
-    @property
-    def num_slots(self) -> int:
-        """Samples of an epoch over all ranks."""
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch on each rank."""
-
-    def __getitem__(self, place: Place) -> Made_co:
-        """Make a batch."""
-
-
 class StreamLoader(ABC, Generic[Made, Batch]):
     """An endless iterator over batches; `state` and `restore` give and take its position."""
 
@@ -83,7 +61,7 @@ class StreamLoader(ABC, Generic[Made, Batch]):
         """Raises ValueError for fewer samples than one batch."""
         self._urls, self._maker, self._config = list(urls), maker, config
         self.epoch, self.batch = 0, 0  # of the batch that comes next
-        self.damaged: dict[tuple[int, ...], str] = {}  # set, shard, position -> what was wrong
+        self.damaged: Damage = {}  # set, shard, position -> what was wrong
 
     def refuse_too_few(self, what: str, num_ranks: int) -> None:
         """Raise ValueError when there is no batch in an epoch; `what` names the samples."""
