@@ -165,26 +165,37 @@ def read_at_all(mixture: Mixture) -> Slots:
 
 
 def _read_set(of_set: SetSamples, window_shards: int, rng: np.random.Generator) -> Ints:
-    """The shard and position of each of a set's slots, in order: (slots, 2)."""
+    """The shard and position of each of a set's slots, in order: (slots, 2).
+
+    For example, 4 shards of 10 samples each, all of one group for which 50 slots are asked: 5/4
+    passes. The whole one reads every sample, and the part of one the 10 samples of its first shard
+    again. With two groups of 20 samples for which 25 and 20 slots are asked it is 5/4 passes, too:
+    of the second group the whole one reads 16 samples, and the part the 4 that are left, wherever
+    they lie.
+    """
     sizes, groups_N, quotas_G = of_set.shard_sizes, of_set.groups_N, of_set.quotas_G
     shard_N = np.repeat(np.arange(len(sizes)), sizes)
     counts_G = np.bincount(groups_N, minlength=len(quotas_G))
     passes = _num_passes(counts_G, quotas_G)
     whole = floor(passes)
     in_whole_G = np.array([_round(quota * whole / passes) for quota in quotas_G.tolist()], np.int64)
-    rank = np.array([rng.permutation(len(sizes)) for _ in range(whole + 1)])  # (passes, shards)
+    # The place of each shard in the order of each pass, the part of a pass last: (passes, shards).
+    rank = np.array([rng.permutation(len(sizes)) for _ in range(whole + 1)])
     samples, pass_number = _read_whole_passes(groups_N, counts_G, in_whole_G, whole, rng)
-    extra_N = np.bincount(samples, minlength=len(groups_N))  # often as the group's least read, +1
+
+    # Reads of each sample beyond those that all of its group have had: 0 or 1.
+    extra_N = np.bincount(samples, minlength=len(groups_N))
     extra_N -= (in_whole_G // np.maximum(counts_G, 1))[groups_N]
-    last = np.cumsum(sizes[np.argsort(rank[whole])]).searchsorted(
-        float((passes - whole) * len(groups_N))
-    )  # rank of the shard in which the part of a pass ends
-    beyond_N = np.maximum(rank[whole][shard_N] - last, 0)
+    # How many shards later than the one in which the part of a pass ends, in its order.
+    num_left = float((passes - whole) * len(groups_N))
+    last_rank = np.cumsum(sizes[np.argsort(rank[whole])]).searchsorted(num_left)
+    beyond_N = np.maximum(rank[whole][shard_N] - last_rank, 0)
     rest = _choose(groups_N, quotas_G - in_whole_G, extra_N, beyond_N, rng)
     samples = np.concatenate([samples, rest])
     pass_number = np.concatenate([pass_number, np.full(len(rest), whole)])
-    window = rank[pass_number, shard_N[samples]] // window_shards
-    window += pass_number * len(sizes)
+
+    # By pass and window, and within one at random.
+    window = pass_number * len(sizes) + rank[pass_number, shard_N[samples]] // window_shards
     mixed = rng.permutation(len(samples))
     samples = samples[mixed[np.argsort(_compact(window[mixed]), kind="stable")]]
     first = np.cumsum(sizes) - sizes
@@ -241,6 +252,8 @@ def _choose(
     that come first, at random within what is equal.
     """
     members = np.flatnonzero((slots_G > 0)[groups_N])
+    # By group, extra, beyond and chance: packed into one number, this sorts four times as fast as
+    # `np.lexsort`.
     key = groups_N[members].astype(np.int64) * 2 + extra_N[members]
     key = key * (beyond_N.max(initial=0) + 1) + beyond_N[members]
     key = key * len(members) + rng.permutation(len(members))  # no two are equal: any sort will do
