@@ -3,12 +3,14 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from catalog.commands import main
+from mining.sources.base import Detection
 from tests import oracle
 from tests.oracle import Oracle
 from training.__main__ import build_parser
@@ -125,6 +127,39 @@ def test_two_views_have_boxes_of_their_own(
     assert "oracle needs a second image" in capsys.readouterr().err
 
 
+def test_two_views_of_the_demo_are_too_many(
+    tmp_path: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("mining.sources.demo.demo_footage", lambda: tmp_path)
+    assert predict(tmp_path, model, "demo", "--second", photo(tmp_path / "b.png"))[0] == 2
+    assert "go with one input, not 2" in capsys.readouterr().err
+
+
+def test_folders_of_two_views_are_named_as_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle.register(monkeypatch)
+    model = oracle.save_model(tmp_path / "model", num_images=2)
+    first = photo(tmp_path / ".png")  # a name that is all ending
+    code, out = predict(tmp_path, model, first, "--second", first, "--boxes", "none")
+    assert code == 0 and (out / ".png" / "overlay.png").exists()
+
+
+@pytest.mark.parametrize("part", ["hand", "left_hand", None])
+def test_boxes_of_what_the_task_is_not_about_are_refused(
+    tmp_path: Path, model: str, part: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = [{"box_px": [10, 10, 50, 80]}, {"box_px": [60, 5, 110, 85], "part": part}]
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"frames": [{"frame": 3, "people": people}]}))
+    assert predict(tmp_path, model, photo(tmp_path / "a.png"), "--boxes", boxes)[0] == 1
+    said = f"has a box of part {part!r} in frame 3, and the task is about body: correct"
+    assert said in capsys.readouterr().err
+
+
 def test_without_a_detector_boxes_are_asked_for(
     tmp_path: Path,
     model: str,
@@ -135,6 +170,35 @@ def test_without_a_detector_boxes_are_asked_for(
     assert predict(tmp_path, model, photo(tmp_path / "a.png"))[0] == 2
     assert "is not installed" in capsys.readouterr().err
     assert predict(tmp_path, model, tmp_path / "a.png", "--boxes", "none")[0] == 0
+
+
+def test_detections_of_what_the_task_is_not_about_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hands:
+        def at_wrists(self, image: np.ndarray, bodies: list) -> tuple[list, list]:
+            seen = np.array([[5, 40, 0.9], [99, 99, 0.1]], np.float32)
+            found = [
+                Detection(
+                    box_px=np.array([10, 10, 50, 80], np.float32),
+                    keypoints_px=seen,
+                    score=score,
+                    part=part,
+                )
+                for score, part in ((0.5, "right_hand"), (0.9, "left_hand"))
+            ]
+            return found, []
+
+    nobody = SimpleNamespace(detect=lambda image: [])
+    monkeypatch.setattr("mining.detecting.people.make_detector", lambda config: nobody)
+    monkeypatch.setattr("mining.detecting.hands.make_hand_finder", lambda config: Hands())
+    monkeypatch.setattr("mining.detecting.weights.resolve_weights", lambda config: config)
+    oracle.register(monkeypatch)
+    model = oracle.save_model(tmp_path / "model", parts=("right_hand",))
+    code, out = predict(tmp_path, model, photo(tmp_path / "a.png"))
+    people = json.loads((out / "a" / "predictions.json").read_text())["frames"][0]["people"]
+    assert code == 0 and [person["part"] for person in people] == ["right_hand"]
+    assert people[0]["box_px"] == [5, 10, 50, 80]  # the confident keypoint is in it
 
 
 def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, model: str) -> None:

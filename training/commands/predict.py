@@ -20,7 +20,6 @@ from training.loading.placed import Bytes, Floats
 if TYPE_CHECKING:
     from training.prediction.inputs import Finder
 
-KEYPOINT_CONFIDENCE = 0.3  # keypoints above it belong in the square, as in mined crops
 NONE = "none"
 DEMO = "demo"
 
@@ -64,6 +63,7 @@ def run_predict(options: argparse.Namespace) -> int:
     from training.prediction.inputs import boxes_of_file, whole_image
     from training.prediction.predictor import Predictor
     from training.prediction.run import PredictConfig, Prediction
+    from training.tasks.task import default_part
 
     config = PredictConfig(
         out=storage.absolute(options.out),
@@ -73,29 +73,28 @@ def run_predict(options: argparse.Namespace) -> int:
         fps=options.fps,
         meshes=not options.no_meshes,
     )
-    if len(options.inputs) > 1 and (options.second or options.boxes not in (None, NONE)):
-        raise UsageError("--boxes FILE and --second go with one input: run it for each")
+    inputs = _inputs(options.inputs)
+    if len(inputs) > 1 and (options.second or options.boxes not in (None, NONE)):
+        raise UsageError(
+            f"--boxes FILE and --second go with one input, not {len(inputs)}: run it for each"
+        )
     margin = 1.0 if options.boxes == NONE else None  # a crop has its margin already
     predictor = Predictor(options.checkpoint, options.average, margin=margin)
     parts = predictor.task.parts
-    part = next((name for name in parts if name != "left_hand"), parts[0])
     if options.boxes == NONE:
-        find = whole_image(part)
+        find = whole_image(default_part(parts))
     elif options.boxes:
-        find = boxes_of_file(options.boxes, part)
+        find = boxes_of_file(options.boxes, parts)
     else:
         find = _detector(parts)
-    prediction = Prediction(predictor, find, config)
-    if options.second:
-        first = options.inputs[0]
-        folder = storage.join(config.out, storage.join(first).split("/")[-1].rsplit(".", 1)[0])
-        print(f"wrote {prediction.on_image(first, folder, options.second)}")
-        return 0
+
+    def done(url: str) -> None:
+        print(f"wrote {url}")
 
     def failed(sentence: str) -> None:
         sys.stderr.write(f"python -m training: {sentence}\n")
 
-    well = prediction.on_all(_inputs(options.inputs), lambda url: print(f"wrote {url}"), failed)
+    well = Prediction(predictor, find, config).on_all(inputs, options.second, done, failed)
     return 0 if well else 1
 
 
@@ -116,10 +115,13 @@ def _inputs(names: Sequence[str]) -> list[str]:
 
 
 def _detector(parts: Sequence[str]) -> "Finder":
-    """Finds bodies, or hands: at the wrists of bodies, and anywhere where no body's is found."""
+    """Finds bodies, or hands: at the wrists of bodies, and anywhere where no body's is found. Of
+    these, those of the task's parts.
+    """
     from training.prediction.inputs import Found
 
     try:
+        from mining.cropping.crop import CropConfig
         from mining.detecting.config import DetectConfig
         from mining.detecting.hands import make_hand_finder
         from mining.detecting.people import make_detector
@@ -131,6 +133,7 @@ def _detector(parts: Sequence[str]) -> "Finder":
     config = resolve_weights(DetectConfig(parts=("body", "hands") if hands else ("body",)))
     people = make_detector(config)
     hand_finder = make_hand_finder(config) if hands else None
+    min_confidence = CropConfig().min_confidence
 
     def detect(image: Bytes) -> list[Detection]:
         bodies = people.detect(image)
@@ -145,8 +148,13 @@ def _detector(parts: Sequence[str]) -> "Finder":
         except ImportError as error:
             raise _lacking(error) from None
         return [
-            Found(box_px=_around(one.box_px, one.keypoints_px), part=one.part, score=one.score)
+            Found(
+                box_px=_around(one.box_px, one.keypoints_px, min_confidence),
+                part=one.part,
+                score=one.score,
+            )
             for one in sorted(detections, key=lambda one: -one.score)
+            if one.part in parts
         ]
 
     return find
@@ -159,8 +167,8 @@ def _lacking(error: ImportError) -> UsageError:
     )
 
 
-def _around(box_px: Floats, keypoints_px: Floats) -> Floats:
+def _around(box_px: Floats, keypoints_px: Floats, min_confidence: float) -> Floats:
     """The box that holds a detection's box and its confident keypoints, as mined crops do."""
-    seen = keypoints_px[keypoints_px[:, 2] >= KEYPOINT_CONFIDENCE, :2]
+    seen = keypoints_px[keypoints_px[:, 2] >= min_confidence, :2]
     corners = np.concatenate([np.asarray(box_px, np.float64).reshape(2, 2), seen])
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])

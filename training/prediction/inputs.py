@@ -6,7 +6,7 @@ and `score`. Of two views the first is frame 0, the second frame 1.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from catalog import storage
 from training.loading.placed import Bytes, Floats
+from training.tasks.task import default_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,12 @@ def whole_image(part: str) -> Finder:
     return find
 
 
-def boxes_of_file(url: str, part: str) -> Finder:
-    """Looks boxes up; those that do not say so are of `part`.
+def boxes_of_file(url: str, parts: Sequence[str]) -> Finder:
+    """Looks boxes up; those that do not say of what are of a task's `default_part`.
 
-    Raises ValueError for a file that does not hold boxes.
+    Raises ValueError for a file that does not hold boxes, or has some of what is not in `parts`.
     """
+    part = default_part(parts)
     try:
         values = json.loads(storage.read_text(url))
         if isinstance(values, list):
@@ -57,6 +59,13 @@ def boxes_of_file(url: str, part: str) -> Finder:
             f"{url} does not hold boxes, a JSON list of [x0, y0, x1, y1] or a predictions.json: "
             f"{error}"
         ) from None
+
+    for frame, people in frames.items():
+        if strange := [one.part for one in people if one.part not in parts]:
+            raise ValueError(
+                f"{url} has a box of part {strange[0]!r} in frame {frame}, and the task is about "
+                f"{', '.join(parts)}: correct the part, or leave it or the box out"
+            )
 
     def find(image: Bytes, frame: int) -> list[Found]:
         return frames.get(frame, [])

@@ -26,6 +26,7 @@ from training.loading.placed import Bytes, Floats
 from training.prediction.answers import answer_in_image
 from training.prediction.crops import MARGINS, PersonCrop, make_crop, usual_camera
 from training.prediction.overlay import COLOURS, draw_answers
+from training.tasks.task import default_part
 
 BATCH_SIZE = 32  # people at once
 
@@ -113,7 +114,7 @@ class Predictor:
     def _parts(self, parts: Sequence[str] | None, num: int) -> Sequence[str]:
         known = self.task.parts
         if parts is None:
-            parts = [next((part for part in known if part != "left_hand"), known[0])] * num
+            parts = [default_part(known)] * num
         if len(parts) != num:
             raise ValueError(f"{num} boxes need as many parts, got {len(parts)}")
         if strange := set(parts) - set(known):

@@ -53,23 +53,30 @@ class Prediction:
         self._about = {"task": predictor.task.name}
 
     def on_all(
-        self, inputs: Sequence[str], done: Callable[[str], None], failed: Callable[[str], None]
+        self,
+        inputs: Sequence[str],
+        second: str | None,
+        done: Callable[[str], None],
+        failed: Callable[[str], None],
     ) -> bool:
-        """Predict on all inputs; `done` is told what was written, `failed` what could not be, in
-        one sentence each. Returns whether all could.
+        """Predict on all inputs, for two views on images, each with the `second` one; `done` is
+        told what was written, `failed` what could not be, in one sentence each. Returns whether all
+        could.
         """
         all_well = True
         for url, name in zip(inputs, _folder_names(inputs), strict=True):
             folder = storage.join(self._config.out, name)
             try:
-                is_video = url.lower().endswith(SUFFIXES)
-                done(self.on_video(url, folder) if is_video else self.on_image(url, folder))
+                if second is None and url.lower().endswith(SUFFIXES):
+                    done(self.on_video(url, folder))
+                else:
+                    done(self.on_image(url, folder, second))
             except (ValueError, OSError) as error:
                 all_well = False
                 failed(" ".join(str(error).split()))
         return all_well
 
-    def on_image(self, url: str, folder: str, second: str | None = None) -> str:
+    def on_image(self, url: str, folder: str, second: str | None) -> str:
         """Predict on an image, for two views with a `second` one of the instant, and return the
         overlay's URL. Raises ValueError for a damaged image, and when nobody is found.
         """
@@ -134,9 +141,7 @@ class Prediction:
         return people, numbers, rows
 
     def _people(self, image: Bytes, frame: int) -> list[Found]:
-        known = self._predictor.task.parts
-        found = [one for one in self._find(image, frame) if one.part in known]
-        return found[: self._config.max_people]
+        return self._find(image, frame)[: self._config.max_people]
 
     def _predict(
         self, image: Bytes, found: list[Found], second: tuple[Bytes, list[Found]] | None

@@ -36,6 +36,11 @@ class EncoderSize(NamedTuple):
     image_px: int
 
 
+def default_part(parts: Sequence[str]) -> str:
+    """Which of a task's parts is meant where none is named; of two hands the right one."""
+    return next((part for part in parts if part != "left_hand"), parts[0])
+
+
 class Task(Protocol):
     """One task; made by its config."""
 
