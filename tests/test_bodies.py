@@ -11,12 +11,13 @@ from mining.synthetic.body_labels import BodyLabel, body_label, hand_label
 from mining.synthetic.body_model import body_model
 from mining.synthetic.config import SyntheticConfig
 from mining.synthetic.scene import Scene
-from training.bodies.mirror import mirror_axis_angles, mirror_points
 from training.bodies.model import BodyModel, BodyOutput
 from training.bodies.registry import make_body
 from training.bodies.rotations import axis_angle_to_matrix
 
 VIEW, FRAME = 1, 2
+# What points and axes times angles of a left hand become in a mirror, where x is turned around.
+MIRROR_POINT, MIRROR_ROTATION = torch.tensor([-1.0, 1, 1]), torch.tensor([1.0, -1, -1])
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,9 @@ def apply(model: BodyModel, label: BodyLabel, *, mirrored: bool = False) -> Body
     pose = torch.from_numpy(label.pose_J3).float()[None]
     shape = torch.from_numpy(label.shape_S).float()[None]
     translation = torch.from_numpy(label.translation_3).float()
-    output = model(axis_angle_to_matrix(mirror_axis_angles(pose) if mirrored else pose), shape)
+    output = model(axis_angle_to_matrix(pose * MIRROR_ROTATION if mirrored else pose), shape)
     return BodyOutput(
-        *((mirror_points(points) if mirrored else points) + translation for points in output)
+        *((points * MIRROR_POINT if mirrored else points) + translation for points in output)
     )
 
 

@@ -8,9 +8,9 @@ import torch
 
 from shards.labels import Label
 from tests.mesh_labels import IMAGE_PX, place, random_label, targets_of
-from training.bodies.mirror import mirror_points
 from training.bodies.registry import make_body
 from training.bodies.rotations import matrix_to_6d
+from training.loading.placed import MIRROR
 from training.tasks import two_view
 from training.tasks.body_mesh import BodyMesh
 from training.tasks.body_mesh_free import BodyMeshFree
@@ -78,7 +78,7 @@ def test_a_mirrored_answer_mirrored_back_falls_on_the_left_hand(task: MeshTask) 
     camera = place(left).camera()
     assert camera is not None
     shares_from_cam = np.diag([1 / IMAGE_PX, 1 / IMAGE_PX, 1.0]) @ camera.pixels_from_cam
-    joints = mirror_points(torch.from_numpy(answer["joints_m"]))[None]
+    joints = torch.from_numpy(answer["joints_m"] @ MIRROR).float()[None]
     places = project(joints, torch.from_numpy(shares_from_cam).float()[None])[0] * IMAGE_PX
     assert np.abs(places.numpy() - place(left).keypoints_px()[:, :2]).max() < 0.1
 

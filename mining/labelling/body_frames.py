@@ -1,4 +1,4 @@
-"""Poses of SMPL and MANO brought into the camera's axes, and mirrored."""
+"""Poses of body models brought into the camera's axes, and left hands' mirrored."""
 
 from dataclasses import replace
 
@@ -22,7 +22,8 @@ def turned(pose_rad: Array, cam_from_world: Array) -> Array:
 def mirrored(body: Body) -> Body:
     """A left hand's body as that of its mirror image, a right hand: x becomes -x in the camera.
 
-    MANO's left hand is its right one mirrored, in shape too, so only rotations and place change.
+    MANO's and Anny's left hands are their right ones mirrored, in shape too, so only rotations and
+    place change.
     """
     return replace(
         body,

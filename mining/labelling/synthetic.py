@@ -16,6 +16,7 @@ from catalog.anny_surface import BODY_PARTS
 from catalog.config import override_from_table, to_dict
 from catalog.ids import content_id
 from mining.geometry.cameras import angle_between_views_deg
+from mining.labelling.body_frames import mirrored
 from mining.labelling.close_ups import VIEW_ANGLES_DEG, CloseUps
 from mining.labelling.source import (
     Found,
@@ -35,9 +36,6 @@ from shards.labels import Body
 
 VERSION = 1  # raise it when the same options give other labels
 ADAPTER = "synthetic-labelled"
-# What a left hand becomes in an image mirrored from left to right: x of places turns around, and of
-# axes times angles y and z.
-MIRRORED_PLACES, MIRRORED_TURNS = np.array([-1.0, 1.0, 1.0]), np.array([1.0, -1.0, -1.0])
 # Fewer keypoints than these in plain sight: too little is seen to say how the rest is posed.
 FEWEST_SEEN = {"body": 6, "left_hand": 8, "right_hand": 8}
 
@@ -255,10 +253,10 @@ def _body(scene: Scene, person: int, part: str, view: int, frame: int) -> Body:
         )
     side: Side = "left" if part == "left_hand" else "right"
     label = hand_label(scene, person, side, view, frame)
-    turns, moves = (MIRRORED_TURNS, MIRRORED_PLACES) if side == "left" else (1.0, 1.0)
-    return Body(
+    body = Body(
         model="anny_hand",
-        pose_rad=label.pose_J3 * turns,
+        pose_rad=label.pose_J3,
         shape=label.shape_S,
-        translation_m=label.translation_3 * moves,
+        translation_m=label.translation_3,
     )
+    return mirrored(body) if side == "left" else body

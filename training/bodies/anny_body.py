@@ -122,7 +122,7 @@ def make_anny() -> AnnyBody:
 
 
 def make_anny_hand() -> AnnyBody:
-    """The right hand; 16 joints. Left hands are right hands mirrored (`bodies.mirror`)."""
+    """The right hand; 16 joints. Left hands are right hands mirrored (`loading/placed.py`)."""
     hand = AnnyBody("anny_hand", right_hand())
     hand.joint_names, hand.keypoint_names = HAND_BONES, HAND_KEYPOINTS
     hand.keep("mean_rotations_J33", torch.eye(3).repeat(len(HAND_BONES), 1, 1))

@@ -1,5 +1,5 @@
 """Recover the mesh of one hand, by its model's parameters or by its vertices. Left hands come
-mirrored, as right ones; whoever shows an answer for one mirrors it back (`bodies.mirror`).
+mirrored, as right ones; whoever shows an answer for one mirrors it back (`prediction/crops.py`).
 """
 
 from dataclasses import dataclass, field, replace
