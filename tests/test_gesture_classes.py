@@ -55,11 +55,10 @@ def write_set(folder: Path, gestures: dict[str, list[str | None]]) -> str:
     return str(folder)
 
 
-def test_classes_of_a_split_are_gathered_over_all_sets_and_sorted(tmp_path):
+def test_classes_of_training_samples_are_gathered_over_all_sets_and_sorted(tmp_path):
     one = write_set(tmp_path / "one", {"train": ["palm", "fist", None], "val": ["wave"]})
     two = write_set(tmp_path / "two", {"train": ["point", "palm"]})
     assert gather_classes([one, two]) == ("fist", "palm", "point")
-    assert gather_classes([one], split="val") == ("wave",)
 
 
 def test_a_set_without_gestures_is_named(tmp_path):

@@ -44,7 +44,10 @@ def test_what_is_behind_the_lens_or_not_finite_or_turned_away_is_not_drawn() -> 
         assert not drawn(draw_mesh(GREY, vertices, FACES, CAMERA)).any()
 
 
-def test_a_turned_mesh_fills_its_picture() -> None:
-    picture = draw_turned(60, square(2.0, 0.4), FACES, turn_deg=20.0)
+def test_a_mesh_from_the_side_fills_its_picture() -> None:
+    facing = square(2.0, 0.4)
+    turned = np.column_stack([-facing[:, 2], facing[:, 1], facing[:, 0]])
+    picture = draw_turned(60, turned, FACES)
     assert picture.shape == (60, 60, 3)
     assert 0.4 < (picture != 255).any(axis=2).mean() < 0.9
+    assert (draw_turned(60, facing, FACES) == 255).all()  # seen from its edge

@@ -7,17 +7,18 @@ import torch
 from training.metrics import mesh
 from training.metrics.alignment import procrustes_align, root_of
 from training.metrics.mesh import (
-    f_score,
-    f_scores,
-    joint_auc,
+    _f_scores_of_one,
     mpjpe_mm,
     nearest_distances,
+    pa_auc,
+    pa_f_scores,
     pa_mpjpe_mm,
     pa_pve_mm,
     pve_mm,
 )
 
 SQUARE = torch.tensor([[[0.0, 0, 2], [0.1, 0, 2], [0.1, 0.1, 2], [0, 0.1, 2.05]]])
+ORIGIN = torch.zeros(1, 3)
 
 
 def random_points(samples: int = 4, points: int = 17, noise_m: float = 0.05):
@@ -28,6 +29,11 @@ def random_points(samples: int = 4, points: int = 17, noise_m: float = 0.05):
     weights = rng.random((samples, points)) * (rng.random((samples, points)) > 0.25)
     weights[:, 0] = 1
     return torch.from_numpy(pred), torch.from_numpy(true), torch.from_numpy(weights)
+
+
+def where_weighted(points: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Points without those of weight 0, as vertices that are not known."""
+    return torch.where(weights[..., None] > 0, points, torch.nan)
 
 
 def random_rotations(samples: int) -> torch.Tensor:
@@ -70,7 +76,7 @@ def test_one_joint_off_by_a_centimetre_is_a_quarter_of_it_over_four_joints():
     pred = SQUARE.clone()
     pred[0, 2, 0] += 0.01
     assert mpjpe_mm(pred, SQUARE, None, root=0).item() == pytest.approx(2.5, abs=1e-4)
-    assert pve_mm(pred, SQUARE).item() == pytest.approx(2.5, abs=1e-4)
+    assert pve_mm(pred, SQUARE, ORIGIN, ORIGIN).item() == pytest.approx(2.5, abs=1e-4)
     weights = torch.tensor([[1.0, 0, 1, 0]])
     assert mpjpe_mm(pred, SQUARE, weights, root=0).item() == pytest.approx(5, abs=1e-4)
 
@@ -82,23 +88,27 @@ def test_the_root_takes_away_translation_and_nothing_else():
         torch.zeros(1, dtype=torch.float64), atol=1e-3, rtol=0,
     )  # fmt: skip
     assert mpjpe_mm(SQUARE * 1.1, SQUARE, None, root=0).item() > 5
-    roots = dict(pred_root_B3_m=root_of(SQUARE + shift, 0), true_root_B3_m=root_of(SQUARE, 0))
-    assert pve_mm(SQUARE + shift, SQUARE, **roots).item() == pytest.approx(0, abs=1e-3)
-    assert pve_mm(SQUARE + shift, SQUARE).item() > 1000
+    root, moved_root = root_of(SQUARE, 0), root_of(SQUARE + shift, 0)
+    assert pve_mm(SQUARE + shift, SQUARE, moved_root, root).item() == pytest.approx(0, abs=1e-3)
+    assert pve_mm(SQUARE + shift, SQUARE, root, root).item() > 1000
+    assert pve_mm(SQUARE, SQUARE, root, root * torch.nan).isnan()
 
 
 def test_errors_equal_plain_ones():
     pred, true, weights = random_points()
+    known = where_weighted(true, weights)
     plain = [x.numpy() for x in (pred, true, weights)]
     for i, (p, t, w) in enumerate(zip(*plain, strict=True)):
         rooted = plain_mean_distance_mm(p - p[0], t - t[0], w)
         assert mpjpe_mm(pred, true, weights, root=0)[i].item() == pytest.approx(rooted)
-        assert pve_mm(pred, true, weights)[i].item() == pytest.approx(
-            plain_mean_distance_mm(p, t, w)
-        )
         aligned = plain_mean_distance_mm(plain_procrustes(p, t, w), t, w)
         assert pa_mpjpe_mm(pred, true, weights)[i].item() == pytest.approx(aligned)
-        assert pa_pve_mm(pred, true, weights)[i].item() == pytest.approx(aligned)
+        alike = (w > 0).astype(float)  # vertices count alike where they are known
+        rooted = plain_mean_distance_mm(p - p[0], t - t[0], alike)
+        found = pve_mm(pred, known, pred[:, 0], true[:, 0])[i].item()
+        assert found == pytest.approx(rooted)
+        aligned = plain_mean_distance_mm(plain_procrustes(p, t, alike), t, alike)
+        assert pa_pve_mm(pred, known)[i].item() == pytest.approx(aligned)
 
 
 @pytest.mark.parametrize("noise_m", [0.05, 1.0])
@@ -123,7 +133,7 @@ def test_similarities_do_not_change_what_is_measured_after_procrustes():
     pred, true, weights = random_points()
     before = pa_mpjpe_mm(pred, true, weights)
     torch.testing.assert_close(pa_mpjpe_mm(moved(pred), true, weights), before)
-    torch.testing.assert_close(pa_pve_mm(moved(pred), true, weights), before)
+    torch.testing.assert_close(pa_pve_mm(moved(pred), true), pa_pve_mm(pred, true))
     assert pa_mpjpe_mm(moved(true), true, weights).max() < 1e-9
 
 
@@ -136,12 +146,15 @@ def test_a_mirrored_body_is_not_aligned_to_zero():
 def test_missing_points_may_hold_anything():
     pred, true, weights = random_points()
     missing = weights == 0
-    expected = [mpjpe_mm(pred, true, weights, 0), pa_pve_mm(pred, true, weights),
-                joint_auc(pred, true, weights)]  # fmt: skip
+
+    def figures() -> list[torch.Tensor]:
+        return [mpjpe_mm(pred, true, weights, 0), pa_mpjpe_mm(pred, true, weights),
+                pa_pve_mm(pred, where_weighted(true, weights)),
+                pa_auc(pred, true, weights)]  # fmt: skip
+
+    expected = figures()
     pred[missing], true[missing] = torch.inf, torch.nan
-    found = [mpjpe_mm(pred, true, weights, 0), pa_pve_mm(pred, true, weights),
-             joint_auc(pred, true, weights)]  # fmt: skip
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(figures(), expected)
 
 
 def test_samples_with_nothing_to_judge_are_nan_and_their_neighbours_are_not():
@@ -151,10 +164,12 @@ def test_samples_with_nothing_to_judge_are_nan_and_their_neighbours_are_not():
     expected = torch.tensor([True, True, False])
     assert torch.equal(mpjpe_mm(pred, true, weights, 0).isnan(), expected)
     assert torch.equal(pa_mpjpe_mm(pred, true, weights).isnan(), expected)
+    assert torch.equal(pa_auc(pred, true, weights).isnan(), expected)
+    known = where_weighted(true, weights)
+    assert torch.equal(pa_pve_mm(pred, known).isnan(), expected)
+    assert torch.equal(pa_f_scores(pred, known, (0.1,))[:, 0].isnan(), expected)
     nothing = torch.tensor([True, False, False])
-    assert torch.equal(pve_mm(pred, true, weights).isnan(), nothing)
-    assert torch.equal(joint_auc(pred, true, weights).isnan(), nothing)
-    assert torch.equal(f_score(pred, true, 0.1, weights).isnan(), nothing)
+    assert torch.equal(pve_mm(pred, known, pred[:, 0], true[:, 0]).isnan(), nothing)
     weights[2, 0] = 0  # the root is missing
     assert mpjpe_mm(pred, true, weights, 0)[2].isnan()
 
@@ -163,9 +178,9 @@ def test_a_prediction_that_is_no_number_is_infinitely_wrong():
     pred, true, weights = random_points(samples=2)
     pred[0] = torch.nan
     for error in (mpjpe_mm(pred, true, weights, 0), pa_mpjpe_mm(pred, true, weights),
-                  pve_mm(pred, true, weights), pa_pve_mm(pred, true, weights)):  # fmt: skip
+                  pve_mm(pred, true, true[:, 0], true[:, 0]), pa_pve_mm(pred, true)):  # fmt: skip
         assert error[0].item() == float("inf") and error[1].isfinite()
-    assert joint_auc(pred, true, weights)[0] == f_score(pred, true, 0.1, weights)[0] == 0
+    assert pa_auc(pred, true, weights)[0] == pa_f_scores(pred, true, (0.1,))[0] == 0
 
 
 def test_predictions_in_one_point_go_to_the_centre_of_the_truth():
@@ -174,29 +189,30 @@ def test_predictions_in_one_point_go_to_the_centre_of_the_truth():
     torch.testing.assert_close(aligned, true.mean(1, keepdim=True).expand_as(true))
 
 
-def test_f_score_of_three_vertices_of_which_two_are_near():
-    true = torch.tensor([[[0.0, 0, 1], [0.1, 0, 1], [0.2, 0, 1], [0.3, 0, 1]]])
-    pred = torch.tensor([[[0.003, 0, 1], [0.1, 0.004, 1], [0.2, 0.01, 1]]])
+def test_f_scores_of_three_vertices_of_which_two_are_near():
+    true = torch.tensor([[0.0, 0, 1], [0.1, 0, 1], [0.2, 0, 1], [0.3, 0, 1]])
+    pred = torch.tensor([[0.003, 0, 1], [0.1, 0.004, 1], [0.2, 0.01, 1]])
     precision, recall = 2 / 3, 2 / 4
-    assert f_score(pred, true, 0.005).item() == pytest.approx(
+    assert _f_scores_of_one(pred, true, (0.005,)).item() == pytest.approx(
         2 * precision * recall / (precision + recall)
     )
-    without_last = torch.tensor([[1.0, 1, 1, 0]])
-    scores = f_scores(pred, true, (0.001, 0.005, 0.015), without_last)
-    torch.testing.assert_close(scores, torch.tensor([[0, 2 / 3, 1]]).double())
+    scores = _f_scores_of_one(pred, true[:3], (0.001, 0.005, 0.015))
+    torch.testing.assert_close(scores, torch.tensor([0, 2 / 3, 1]).double())
 
 
-def test_f_scores_equal_plain_ones_whatever_is_in_memory_at_once(monkeypatch):
+def test_f_scores_equal_plain_ones_of_aligned_vertices(monkeypatch):
     pred, true, weights = random_points(samples=2, points=150, noise_m=0.02)
-    pred = pred[:, :120]
+    known = where_weighted(true, weights)
     monkeypatch.setattr(mesh, "CHUNK", 32)
+    found = pa_f_scores(moved(pred), known, (0.02, 0.05))
+    aligned = procrustes_align(pred, true, (weights > 0).double()).numpy()
     for i in range(2):
         exists = true[i].numpy()[weights[i].numpy() > 0]
-        near = np.linalg.norm(pred[i].numpy()[:, None] - exists[None], axis=2)
-        for threshold in (0.02, 0.05):
+        near = np.linalg.norm(aligned[i][:, None] - exists[None], axis=2)
+        for t, threshold in enumerate((0.02, 0.05)):
             precision = np.mean(near.min(1) < threshold)
             recall = np.mean(near.min(0) < threshold)
-            assert f_score(pred, true, threshold, weights)[i].item() == pytest.approx(
+            assert found[i, t].item() == pytest.approx(
                 2 * precision * recall / (precision + recall)
             )
 
@@ -209,40 +225,31 @@ def test_nearest_distances_are_exact_in_single_precision_far_from_the_origin():
 
 
 def test_auc_is_one_for_the_truth_and_half_when_all_errors_are_at_half_of_the_range():
-    assert joint_auc(SQUARE, SQUARE).item() == 1
-    half = SQUARE + torch.tensor([0.025, 0, 0])
-    assert joint_auc(half, SQUARE).item() == pytest.approx(0.5, abs=0.01)
-    assert joint_auc(SQUARE + 1, SQUARE).item() == 0
+    assert pa_auc(SQUARE + 1, SQUARE).item() == pytest.approx(1, abs=0.006)  # but at 0 mm
+    flat = torch.tensor([[[0.0, 0, 9], [1, 0, 9], [1, 1, 9], [0, 1, 9]]])
+    saddle = flat + torch.tensor([0.0, 0, 0.025]) * torch.tensor([1, -1, 1, -1])[:, None]
+    assert pa_auc(saddle, flat).item() == pytest.approx(0.5, abs=0.01)
+    assert pa_auc(torch.zeros_like(flat), flat).item() == 0
 
 
 def test_auc_over_samples_is_that_of_the_dataset():
     """As FreiHAND has it: a curve for each joint over all samples, then the mean over joints."""
     pred, true, _ = random_points(samples=6, points=21, noise_m=0.015)
-    distance = np.linalg.norm(pred.numpy() - true.numpy(), axis=2)
+    aligned = procrustes_align(pred, true).numpy()
+    distance = np.linalg.norm(aligned - true.numpy(), axis=2)
     thresholds = np.linspace(0, 0.05, 100)
     areas = []
     for of_joint in distance.T:
         curve = [np.mean(of_joint <= t) for t in thresholds]
         areas.append(np.trapezoid(curve, thresholds) / 0.05)
-    assert joint_auc(pred, true).mean().item() == pytest.approx(np.mean(areas))
-
-
-def test_scores_after_procrustes_are_those_of_aligned_points():
-    pred, true, weights = random_points(noise_m=0.02)
-    weights[0, 2:] = 0  # two points always fit
-    weights[0, 1] = 1
-    aligned = procrustes_align(pred, true, weights)
-    for score in (lambda p, **how: f_score(p, true, 0.02, weights, **how),
-                  lambda p, **how: joint_auc(p, true, weights, **how)):  # fmt: skip
-        found = score(moved(pred), procrustes=True)
-        assert found[0].isnan() and found[1:].min() > 0.1
-        torch.testing.assert_close(found[1:], score(aligned)[1:])
+    found = pa_auc(moved(pred), true)
+    assert found.mean().item() == pytest.approx(np.mean(areas))
 
 
 def test_an_empty_batch_has_no_errors():
     none = torch.zeros(0, 5, 3)
-    for errors in (mpjpe_mm(none, none, None, 0), pa_mpjpe_mm(none, none), pve_mm(none, none),
-                   f_score(none, none, 0.1), joint_auc(none, none)):  # fmt: skip
+    for errors in (mpjpe_mm(none, none, None, 0), pa_mpjpe_mm(none, none), pa_pve_mm(none, none),
+                   pa_f_scores(none, none, (0.1,))[:, 0], pa_auc(none, none)):  # fmt: skip
         assert errors.shape == (0,)
 
 
@@ -252,8 +259,6 @@ def test_mistakes_of_the_caller_are_named():
     with pytest.raises(ValueError, match="one weight for each"):
         pa_mpjpe_mm(SQUARE, SQUARE, torch.ones(1, 3))
     with pytest.raises(ValueError, match="same order"):
-        pve_mm(SQUARE[:, :3], SQUARE)
+        pve_mm(SQUARE[:, :3], SQUARE, ORIGIN, ORIGIN)
     with pytest.raises(ValueError, match="same order"):
-        f_score(SQUARE[:, :3], SQUARE, 0.1, procrustes=True)
-    with pytest.raises(ValueError, match="give both"):
-        pve_mm(SQUARE, SQUARE, pred_root_B3_m=SQUARE[:, 0])
+        pa_f_scores(SQUARE[:, :3], SQUARE, (0.1,))

@@ -51,22 +51,19 @@ def plain_distances(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return distance
 
 
-def test_along_edges_alone_distances_equal_plain_ones():
+def test_distances_along_edges_equal_plain_ones():
     vertices, faces = flat_grid(5)
-    found = SurfaceDistances(vertices, faces, points_per_edge=0).rows_m(np.arange(len(vertices)))
+    found = SurfaceDistances(vertices, faces).rows_m(np.arange(len(vertices)))
     np.testing.assert_allclose(found, plain_distances(vertices, faces), atol=1e-6)
 
 
-def test_on_a_flat_sheet_points_on_the_edges_find_the_straight_line():
+def test_on_a_flat_sheet_paths_are_never_shorter_than_straight_lines():
     vertices, faces = flat_grid()
     straight = np.linalg.norm(vertices - vertices[0], axis=1)
-    excess = []
-    for points in (0, 1, 2, 4):
-        row = SurfaceDistances(vertices, faces, points_per_edge=points).rows_m([0])[0]
-        assert (row >= straight - 1e-6).all()
-        excess.append((row[1:] / straight[1:] - 1).max())
-    assert excess[0] == pytest.approx(math.sqrt(2) - 1, abs=1e-6)  # against the diagonals
-    assert excess == sorted(excess, reverse=True) and excess[2] < 0.06 and excess[3] < 0.03
+    row = SurfaceDistances(vertices, faces).rows_m([0])[0]
+    assert (row >= straight - 1e-6).all()
+    # against the diagonals, all of which run the same way
+    assert (row[1:] / straight[1:] - 1).max() == pytest.approx(math.sqrt(2) - 1, abs=1e-6)
 
 
 def test_on_a_sphere_distances_are_great_circles_and_not_through_the_inside():
@@ -77,18 +74,8 @@ def test_on_a_sphere_distances_are_great_circles_and_not_through_the_inside():
     np.testing.assert_allclose(distances.rows_m([pole])[0], arcs, rtol=0.02, atol=1e-6)
     equator = 11 * 36
     arcs = np.arccos(np.clip(vertices @ vertices[equator], -1, 1))
-    np.testing.assert_allclose(distances.rows_m([equator])[0], arcs, rtol=0.06, atol=1e-6)
-
-
-def test_distances_agree_with_an_exact_method():
-    exact = pytest.importorskip("pygeodesic.geodesic")
-    vertices, faces = unit_sphere()
-    expected, _ = exact.PyGeodesicAlgorithmExact(vertices, faces).geodesicDistances(
-        np.array([50]), None
-    )
-    found = SurfaceDistances(vertices, faces).rows_m([50])[0]
-    assert (found >= expected - 1e-5).all()
-    assert found.sum() == pytest.approx(expected.sum(), rel=0.02)
+    row = distances.rows_m([equator])[0]
+    assert (row > 0.98 * arcs - 1e-6).all() and row.sum() < 1.2 * arcs.sum()
 
 
 def test_no_path_leads_from_one_piece_to_another_but_points_in_one_place_are_joined():
@@ -103,7 +90,7 @@ def test_no_path_leads_from_one_piece_to_another_but_points_in_one_place_are_joi
 
 def test_between_pairs_background_is_infinitely_far_and_no_truth_is_nan():
     vertices, faces = flat_grid(5)
-    distances = SurfaceDistances(vertices, faces, points_per_edge=0)
+    distances = SurfaceDistances(vertices, faces)
     pred = torch.tensor([[0, 4, NO_VERTEX], [20, NO_VERTEX, 3]])
     true = torch.tensor([[0, 0, 0], [0, NO_VERTEX, NO_VERTEX]])
     expected = torch.tensor([[0, 1, torch.inf], [1, torch.nan, torch.nan]]).double()
@@ -113,8 +100,9 @@ def test_between_pairs_background_is_infinitely_far_and_no_truth_is_nan():
 def test_rows_are_found_once_and_the_oldest_forgotten(monkeypatch):
     vertices, faces = flat_grid(4)
     fresh = SurfaceDistances(vertices, faces).rows_m(np.arange(16))
-    distances = SurfaceDistances(vertices, faces, max_rows=3)
+    monkeypatch.setattr("training.metrics.surface.MAX_ROWS", 3)
     monkeypatch.setattr("training.metrics.surface.CHUNK_ROWS", 2)
+    distances = SurfaceDistances(vertices, faces)
     np.testing.assert_array_equal(distances.rows_m(np.arange(16)[::-1]), fresh[::-1])
     everything = torch.arange(16)
     torch.testing.assert_close(

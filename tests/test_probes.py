@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from training.finetuning import probes
 from training.finetuning.probes import _held_out, knn_probe, linear_probe, mean_tokens
 from training.tasks.task import Features
 
@@ -25,7 +26,6 @@ def test_probes_tell_separable_features_apart():
     probe = linear_probe(train, train_classes, test, NUM_CLASSES)
     assert probe.logits_BK.shape == (80, NUM_CLASSES)
     assert (probe.classes_B == test_classes).double().mean() > 0.97
-    assert probe.held_out_accuracy > 0.9
     assert (
         knn_probe(train, train_classes, test, NUM_CLASSES) == test_classes
     ).double().mean() > 0.9
@@ -54,7 +54,9 @@ def test_scale_and_constants_of_features_do_not_matter_to_the_linear_probe():
     torch.testing.assert_close(other.logits_BK, plain.logits_BK, atol=0.02, rtol=0.02)
 
 
-def test_the_weight_decay_is_chosen_by_samples_that_were_held_out():
+def test_the_weight_decay_is_chosen_by_samples_that_were_held_out(
+    monkeypatch: pytest.MonkeyPatch,
+):
     """Few samples of many features that are mostly noise: without decay the fit is to the noise."""
     torch.manual_seed(1)
     classes = torch.arange(60) % 2
@@ -63,7 +65,8 @@ def test_the_weight_decay_is_chosen_by_samples_that_were_held_out():
     for features, labels in ((train, classes), (test, test_classes)):
         features[:, :5] += 4 * (2 * labels[:, None] - 1)
     chosen = linear_probe(train, classes, test, 2)
-    weak = linear_probe(train, classes, test, 2, weight_decays=(1e-6,))
+    monkeypatch.setattr(probes, "WEIGHT_DECAYS", (1e-6,))
+    weak = linear_probe(train, classes, test, 2)
     assert chosen.weight_decay > 1e-6
 
     def right(found: torch.Tensor) -> float:

@@ -97,9 +97,7 @@ def _write(
     held_out: list[dict[str, Any]],
 ) -> list[str]:
     config = config_from_dict(progress.config).model
-    shards = [
-        {**entry, "url": last_name(entry["url"])} for entry in getattr(progress, "shards", [])
-    ]
+    shards = [{**entry, "url": last_name(entry["url"])} for entry in progress.shards]
     names = FILES_OF[layout]
     if layout == "all" and not config.second_image:  # CroCo's layout has no place for MAE's decoder
         names = [name for name in names if name != "croco.pth"]

@@ -53,12 +53,12 @@ def draw_turned(
     side_px: int,
     vertices_V3: Floats,
     faces_F3: npt.NDArray[np.integer[Any]],
-    turn_deg: float = 90.0,
     colour: tuple[int, int, int] = PREDICTED,
 ) -> Picture:
-    """Draw a mesh by itself on white, turned about the camera's vertical, filling the picture."""
-    cosine, sine = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
-    turned_V3 = vertices_V3 @ np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
+    """Draw a mesh by itself on white, filling the picture, from the side: turned by a quarter about
+    the camera's vertical.
+    """
+    turned_V3 = vertices_V3 @ np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])
     low, high = turned_V3.min(axis=0), turned_V3.max(axis=0)
     extent = float((high - low)[:2].max())
     placed_V3 = turned_V3 - (low + high) / 2 + np.array([0, 0, 6 * extent])

@@ -14,6 +14,7 @@ from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
 from training.models.croco import Croco, patchify, unpatchify
 
+ROWS_PER_KIND = 4  # pairs that are shown
 TILE_PX = 192  # side of one shown image
 MARGIN_PX = 6
 HEADER_PX = 40
@@ -26,7 +27,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 Picture = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
-def choose_rows(held_out: PairBatch, rows_per_kind: int = 4) -> list[int]:
+def choose_rows(held_out: PairBatch) -> list[int]:
     """Choose pairs to show: of each kind those of different identities first, in the held-out
     order.
     """
@@ -39,7 +40,7 @@ def choose_rows(held_out: PairBatch, rows_per_kind: int = 4) -> list[int]:
             if held_out.metas[i]["identity_id"] not in seen:
                 seen.add(held_out.metas[i]["identity_id"])
                 fresh.append(i)
-        chosen += (fresh + [i for i in of_kind if i not in fresh])[:rows_per_kind]
+        chosen += (fresh + [i for i in of_kind if i not in fresh])[:ROWS_PER_KIND]
     return chosen
 
 

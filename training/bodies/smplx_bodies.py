@@ -116,13 +116,6 @@ class SmplxBody(BodyModel):
         ]
         self.keep("keypoint_ids_K", torch.tensor(places))
 
-    def rest_root(self, shape_BS: Tensor) -> Tensor:
-        """Where the root joint is before the pose, (B, 3): what turns the models' own translation,
-        which the files' labels have, into ours by adding it.
-        """
-        shaped_BM3 = self.template_M3 + torch.einsum("bs,mcs->bmc", shape_BS, self.shapes_MC)
-        return self.joints_JM[0] @ shaped_BM3
-
     def forward(self, rotations_BJ33: Tensor, shape_BS: Tensor) -> BodyOutput:
         """Pose bodies; in float32 also under autocast, which would cost millimetres."""
         from smplx.lbs import lbs

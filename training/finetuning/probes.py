@@ -6,14 +6,13 @@ trained. Both are cheap, and their figures tell encoders apart before any fine-t
 Shapes: N training and B test samples, D features, K classes.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.metrics.classes import KNN_NEIGHBOURS, KNN_TEMPERATURE, knn_classes
+from training.metrics.classes import knn_classes
 from training.tasks.task import Features
 
 WEIGHT_DECAYS = tuple(10.0**power for power in range(0, -7, -1))  # the strongest first
@@ -27,7 +26,6 @@ class LinearProbe(NamedTuple):
 
     logits_BK: Tensor
     weight_decay: float
-    held_out_accuracy: float  # on the part of the training samples that chose it
 
     @property
     def classes_B(self) -> Tensor:
@@ -47,7 +45,6 @@ def linear_probe(
     num_classes: int,
     *,
     train_groups_N: Tensor | None = None,
-    weight_decays: Sequence[float] = WEIGHT_DECAYS,
     seed: int = 0,
 ) -> LinearProbe:
     """Fit logistic regression on frozen features, and apply it to the test samples.
@@ -63,34 +60,26 @@ def linear_probe(
     x_ND = (train_features_ND.float() - mean_D) / std_D
     accuracies = []
     weights_EK = None  # of the last fit: the next one starts there
-    for weight_decay in weight_decays:
+    for weight_decay in WEIGHT_DECAYS:
         weights_EK = _fit(
             x_ND[~held_N], train_classes_N[~held_N], num_classes, weight_decay, weights_EK
         )
         right_N = _logits(x_ND[held_N], weights_EK).argmax(dim=1) == train_classes_N[held_N]
         accuracies.append(right_N.double().mean().item())
     best = max(range(len(accuracies)), key=accuracies.__getitem__)
-    weights_EK = _fit(x_ND, train_classes_N, num_classes, weight_decays[best], None)
+    weights_EK = _fit(x_ND, train_classes_N, num_classes, WEIGHT_DECAYS[best], None)
     logits_BK = _logits((test_features_BD.float() - mean_D) / std_D, weights_EK)
-    return LinearProbe(logits_BK, weight_decays[best], accuracies[best])
+    return LinearProbe(logits_BK, WEIGHT_DECAYS[best])
 
 
 def knn_probe(
-    train_features_ND: Tensor,
-    train_classes_N: Tensor,
-    test_features_BD: Tensor,
-    num_classes: int,
-    *,
-    neighbours: int = KNN_NEIGHBOURS,
-    temperature: float = KNN_TEMPERATURE,
+    train_features_ND: Tensor, train_classes_N: Tensor, test_features_BD: Tensor, num_classes: int
 ) -> Tensor:
     """The classes (B,) that the nearest training samples vote for: DINO's protocol, as
     `knn_classes` has it.
     """
     _check(train_features_ND, train_classes_N, num_classes)
-    return knn_classes(
-        train_features_ND, train_classes_N, test_features_BD, num_classes, neighbours, temperature
-    )
+    return knn_classes(train_features_ND, train_classes_N, test_features_BD, num_classes)
 
 
 def _check(features_ND: Tensor, classes_N: Tensor, num_classes: int) -> None:

@@ -34,7 +34,6 @@ def average_precision(
     scores: Sequence[Tensor],
     similarities: Sequence[Tensor],
     ignored: Sequence[Tensor] | None = None,
-    thresholds: Sequence[float] = THRESHOLDS,
     max_predictions: int = MAX_PREDICTIONS,
 ) -> dict[str, float]:
     """Return AP and AR over similarity thresholds 0.5:0.05:0.95, and AP at each: `ap`, `ar`,
@@ -49,27 +48,22 @@ def average_precision(
     """
     images = [
         match_image(
-            scores[i], similarities[i], None if ignored is None else ignored[i], thresholds,
-            max_predictions,
+            scores[i], similarities[i], None if ignored is None else ignored[i], max_predictions
         )
         for i in range(len(scores))
-    ]  # fmt: skip
+    ]
     num_judged = sum(image.num_judged for image in images)
     precisions, recalls = [], []
-    for t in range(len(thresholds)):
+    for t in range(len(THRESHOLDS)):
         precision, recall = _precision_and_recall(images, t, num_judged)
         precisions.append(precision)
         recalls.append(recall)
     result = {"ap": float(np.mean(precisions)), "ar": float(np.mean(recalls))}
-    return result | {f"ap_{t:.2f}": p for t, p in zip(thresholds, precisions, strict=True)}
+    return result | {f"ap_{t:.2f}": p for t, p in zip(THRESHOLDS, precisions, strict=True)}
 
 
 def match_image(
-    scores_D: Tensor,
-    similarity_DG: Tensor,
-    ignored_G: Tensor | None = None,
-    thresholds: Sequence[float] = THRESHOLDS,
-    max_predictions: int = MAX_PREDICTIONS,
+    scores_D: Tensor, similarity_DG: Tensor, ignored_G: Tensor | None, max_predictions: int
 ) -> ImageMatches:
     """Match the predictions of one image to its annotations, at each threshold.
 
@@ -87,8 +81,8 @@ def match_image(
     ignored = np.zeros(similarity.shape[1], bool)
     if ignored_G is not None:
         ignored = ignored_G.detach().cpu().bool().numpy()
-    outcome_TD = np.full((len(thresholds), len(order_D)), MISS, np.int64)
-    for t, threshold in enumerate(thresholds):
+    outcome_TD = np.full((len(THRESHOLDS), len(order_D)), MISS, np.int64)
+    for t, threshold in enumerate(THRESHOLDS):
         left = np.ones(len(ignored), bool)
         for d, row in enumerate(similarity):
             fits = left & (row >= min(threshold, 1 - 1e-10))

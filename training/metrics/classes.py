@@ -51,12 +51,7 @@ def mean_class_accuracy(confusion_CC: Tensor) -> float:
 
 
 def knn_classes(
-    memory_ND: Tensor,
-    memory_label_N: Tensor,
-    features_BD: Tensor,
-    num_classes: int,
-    neighbours: int = KNN_NEIGHBOURS,
-    temperature: float = KNN_TEMPERATURE,
+    memory_ND: Tensor, memory_label_N: Tensor, features_BD: Tensor, num_classes: int
 ) -> Tensor:
     """Return the classes (B,) that the nearest samples of a labelled memory vote for.
 
@@ -75,8 +70,9 @@ def knn_classes(
     classes = []
     for chunk_MD in features_BD.float().split(CHUNK):
         cosine_MN = F.normalize(chunk_MD, dim=1) @ memory_ND.T
-        cosine_MK, index_MK = cosine_MN.topk(min(neighbours, len(memory_ND)), dim=1)
+        cosine_MK, index_MK = cosine_MN.topk(min(KNN_NEIGHBOURS, len(memory_ND)), dim=1)
         votes_MC = torch.zeros(len(chunk_MD), num_classes, device=cosine_MK.device)
-        votes_MC.scatter_add_(1, memory_label_N.long()[index_MK], (cosine_MK / temperature).exp())
+        weight_MK = (cosine_MK / KNN_TEMPERATURE).exp()
+        votes_MC.scatter_add_(1, memory_label_N.long()[index_MK], weight_MK)
         classes.append(votes_MC.argmax(dim=1))
     return torch.cat(classes)

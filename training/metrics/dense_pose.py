@@ -11,23 +11,19 @@ from torch import Tensor
 KAPPA_M = 0.255  # one point off by 30 cm has a similarity of 0.5
 
 
-def gps(
-    distance_BP_m: Tensor, weights_BP: Tensor | None = None, kappa_m: float | Tensor = KAPPA_M
-) -> Tensor:
+def gps(distance_BP_m: Tensor) -> Tensor:
     """Return the geodesic point similarity of instances, (B,), 0 to 1, in float64.
 
     The mean over an instance's annotated points of exp(-d^2 / (2 kappa^2)), d the distance in
     metres along the body's surface between the predicted and the true place of the point
-    (`SurfaceDistances.between_m`): infinite for a point taken for background. Points of weight 0
-    and those whose distance is NaN (no truth) do not count; NaN for instances without points.
+    (`SurfaceDistances.between_m`): infinite for a point taken for background. Points whose distance
+    is NaN (no truth) do not count; NaN for instances without points.
 
-    `kappa_m` is 0.255 as in the paper. COCO's 2019 evaluation has one for each point, by its part
-    (B, P): figures of the two do not compare.
+    Kappa is 0.255 m as in the paper. COCO's 2019 evaluation has one for each part: figures of the
+    two do not compare.
     """
-    similarity_BP = (-distance_BP_m.double().square() / (2 * kappa_m**2)).exp()
-    judged_BP = ~distance_BP_m.isnan()
-    weights_BP = judged_BP.double() if weights_BP is None else weights_BP.double() * judged_BP
-    return (similarity_BP.nan_to_num(0.0) * weights_BP).sum(dim=1) / weights_BP.sum(dim=1)
+    similarity_BP = (-distance_BP_m.double().square() / (2 * KAPPA_M**2)).exp()
+    return similarity_BP.nanmean(dim=1)
 
 
 def gpsm(gps_B: Tensor, mask_iou_B: Tensor) -> Tensor:

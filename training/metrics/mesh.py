@@ -5,7 +5,8 @@ ahead); errors are in millimetres. Weights say which points are judged and how m
 missing, whose truth may be NaN. Every function returns one value for each sample, in float64: NaN
 where nothing can be judged, infinity (or a score of 0) where the prediction is not finite.
 
-Shapes: B samples, K joints, V vertices, P predicted vertices, N points, T thresholds.
+Shapes: B samples, K joints, V vertices, P predicted vertices, N points, T thresholds, E true
+vertices that exist.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from training.metrics.alignment import (
 
 MM = 1000.0  # in a metre
 FREIHAND_F_THRESHOLDS_M = (0.005, 0.015)
+FREIHAND_AUC_MAX_M, FREIHAND_AUC_THRESHOLDS = 0.05, 100
 CHUNK = 1024  # predicted vertices whose distances to all true ones are in memory at once
 
 
@@ -61,116 +63,78 @@ def pa_mpjpe_mm(pred_BK3_m: Tensor, true_BK3_m: Tensor, weights_BK: Tensor | Non
 
 
 def pve_mm(
-    pred_BV3_m: Tensor,
-    true_BV3_m: Tensor,
-    weights_BV: Tensor | None = None,
-    *,
-    pred_root_B3_m: Tensor | None = None,
-    true_root_B3_m: Tensor | None = None,
+    pred_BV3_m: Tensor, true_BV3_m: Tensor, pred_root_B3_m: Tensor, true_root_B3_m: Tensor
 ) -> Tensor:
     """Return the mean distance of corresponding vertices in mm, (B,): per-vertex error, MPVPE.
 
-    Each mesh is moved by its own root joint first (`root_of` its joints), as for 3DPW. Without
-    roots the meshes are compared as they lie. NaN where no vertex is judged or a true root is NaN.
+    Each mesh is moved by its own root joint first (`root_of` its joints), as for 3DPW. NaN where
+    no vertex's truth is known, or the true root's is not.
     """
-    if (pred_root_B3_m is None) != (true_root_B3_m is None):
-        raise ValueError("one of the two meshes has a root and the other has none: give both")
-    weights_BV = judged(true_BV3_m, weights_BV)
-    pred_BV3_m, true_BV3_m = pred_BV3_m.double(), true_BV3_m.double()
-    if pred_root_B3_m is None or true_root_B3_m is None:
-        return _mean_distance_mm(pred_BV3_m, true_BV3_m, weights_BV)
     error_B_mm = _mean_distance_mm(
-        pred_BV3_m - pred_root_B3_m[:, None], true_BV3_m - true_root_B3_m[:, None], weights_BV
+        pred_BV3_m.double() - pred_root_B3_m[:, None],
+        true_BV3_m.double() - true_root_B3_m[:, None],
+        judged(true_BV3_m, None),
     )
     return torch.where(true_root_B3_m.isfinite().all(dim=1), error_B_mm, torch.nan)
 
 
-def pa_pve_mm(pred_BV3_m: Tensor, true_BV3_m: Tensor, weights_BV: Tensor | None = None) -> Tensor:
+def pa_pve_mm(pred_BV3_m: Tensor, true_BV3_m: Tensor) -> Tensor:
     """Return the mean distance of corresponding vertices in mm, (B,), after Procrustes alignment
     of the vertices themselves (FreiHAND's aligned mesh error, PA-MPVPE).
     """
-    return _aligned_mean_distance_mm(pred_BV3_m, true_BV3_m, weights_BV)
+    return _aligned_mean_distance_mm(pred_BV3_m, true_BV3_m, None)
 
 
-def f_scores(
-    pred_BP3_m: Tensor,
-    true_BV3_m: Tensor,
-    thresholds_m: Sequence[float],
-    weights_BV: Tensor | None = None,
-    *,
-    procrustes: bool = False,
-) -> Tensor:
-    """Return the F-score (B, T), 0 to 1, at each threshold: F@5 and F@15 are at 0.005 and 0.015 m.
+def pa_f_scores(pred_BV3_m: Tensor, true_BV3_m: Tensor, thresholds_m: Sequence[float]) -> Tensor:
+    """Return the F-score (B, T), 0 to 1, at each threshold, after Procrustes alignment: F@5 and
+    F@15 are at 0.005 and 0.015 m.
 
     The harmonic mean of precision (predicted vertices nearer than the threshold to any true one)
     and recall (true vertices nearer than it to any predicted one), as Knapitsch et al. (2017)
-    define it and FreiHAND's evaluation uses it. The meshes are compared as they lie (move them by
-    their roots first), or after `procrustes` alignment, which alone needs P to be V. True vertices
-    of weight 0 do not exist.
+    define it and FreiHAND's evaluation uses it. True vertices that are NaN do not exist.
     """
-    if procrustes:
-        pred_BP3_m, weights_BV = _align(pred_BP3_m, true_BV3_m, weights_BV)
-    exists_BV = judged(true_BV3_m, weights_BV) > 0
+    aligned_BV3_m, weights_BV = _align(pred_BV3_m, true_BV3_m, None)
     scores_BT = [
-        _f_scores_of_one(pred_P3_m, true_V3_m[exists_V], thresholds_m)
-        for pred_P3_m, true_V3_m, exists_V in zip(pred_BP3_m, true_BV3_m, exists_BV, strict=True)
+        _f_scores_of_one(pred_V3_m, true_V3_m[exists_V], thresholds_m)
+        for pred_V3_m, true_V3_m, exists_V in zip(
+            aligned_BV3_m, true_BV3_m, weights_BV > 0, strict=True
+        )
     ]
     if not scores_BT:
-        return torch.zeros(0, len(thresholds_m), dtype=torch.float64, device=pred_BP3_m.device)
+        return torch.zeros(0, len(thresholds_m), dtype=torch.float64, device=pred_BV3_m.device)
     return torch.stack(scores_BT)
 
 
-def f_score(
-    pred_BP3_m: Tensor,
-    true_BV3_m: Tensor,
-    threshold_m: float,
-    weights_BV: Tensor | None = None,
-    *,
-    procrustes: bool = False,
-) -> Tensor:
-    """Return the F-score (B,) at one threshold; several at once cost no more (`f_scores`)."""
-    return f_scores(pred_BP3_m, true_BV3_m, (threshold_m,), weights_BV, procrustes=procrustes)[:, 0]
+def pa_auc(pred_BK3_m: Tensor, true_BK3_m: Tensor, weights_BK: Tensor | None = None) -> Tensor:
+    """Return the area under the curve of 3D PCK over its threshold, (B,), 0 to 1, after Procrustes
+    alignment.
 
-
-def joint_auc(
-    pred_BK3_m: Tensor,
-    true_BK3_m: Tensor,
-    weights_BK: Tensor | None = None,
-    max_m: float = 0.05,
-    num_thresholds: int = 100,
-    *,
-    procrustes: bool = False,
-) -> Tensor:
-    """Return the area under the curve of 3D PCK over its threshold, (B,), 0 to 1.
-
-    FreiHAND's evaluation: PCK is the share of points whose error is at most a threshold; 100
+    FreiHAND's evaluation: PCK is the share of joints whose error is at most a threshold; 100
     thresholds from 0 to 50 mm at equal steps, both included, trapezoids, divided by the area of a
-    perfect curve. The points are compared as they lie (move them by their roots first), or after
-    `procrustes` alignment. FreiHAND averages over joints what it averaged over samples: the mean
-    over samples of this, when all joints are judged in all samples. Vertices work as well as
-    joints.
+    perfect curve. FreiHAND averages over joints what it averaged over samples: the mean over
+    samples of this, when all joints are judged in all samples.
     """
-    weights_BK = judged(true_BK3_m, weights_BK)
-    if procrustes:
-        pred_BK3_m, weights_BK = _align(pred_BK3_m, true_BK3_m, weights_BK)
-    distance_BK_m = _distances(pred_BK3_m.double(), true_BK3_m.double(), weights_BK)
+    aligned_BK3_m, weights_BK = _align(pred_BK3_m, true_BK3_m, weights_BK)
+    distance_BK_m = _distances(aligned_BK3_m, true_BK3_m.double(), weights_BK)
     thresholds_T_m = torch.linspace(
-        0, max_m, num_thresholds, dtype=torch.float64, device=distance_BK_m.device
-    )
+        0, FREIHAND_AUC_MAX_M, FREIHAND_AUC_THRESHOLDS, dtype=torch.float64,
+        device=distance_BK_m.device,
+    )  # fmt: skip
     curve_BT = torch.stack(
         [_weighted_mean((distance_BK_m <= t).double(), weights_BK) for t in thresholds_T_m], dim=1
     )
-    return torch.trapezoid(curve_BT, thresholds_T_m, dim=1) / max_m
+    return torch.trapezoid(curve_BT, thresholds_T_m, dim=1) / FREIHAND_AUC_MAX_M
 
 
-def _f_scores_of_one(pred_P3_m: Tensor, true_V3_m: Tensor, thresholds_m: Sequence[float]) -> Tensor:
-    if len(true_V3_m) == 0 or len(pred_P3_m) == 0:
-        return true_V3_m.new_full((len(thresholds_m),), torch.nan, dtype=torch.float64)
-    nearest_true_P_m, nearest_pred_V_m = nearest_distances(pred_P3_m, true_V3_m)
+def _f_scores_of_one(pred_P3_m: Tensor, true_E3_m: Tensor, thresholds_m: Sequence[float]) -> Tensor:
+    """The F-scores (T,) of one mesh as it lies; NaN without vertices."""
+    if len(true_E3_m) == 0 or len(pred_P3_m) == 0:
+        return true_E3_m.new_full((len(thresholds_m),), torch.nan, dtype=torch.float64)
+    nearest_true_P_m, nearest_pred_E_m = nearest_distances(pred_P3_m, true_E3_m)
     scores_T = []
     for threshold_m in thresholds_m:
         precision = (nearest_true_P_m < threshold_m).double().mean()
-        recall = (nearest_pred_V_m < threshold_m).double().mean()
+        recall = (nearest_pred_E_m < threshold_m).double().mean()
         both = precision + recall
         scores_T.append(torch.where(both > 0, 2 * precision * recall / both, 0.0))
     return torch.stack(scores_T)

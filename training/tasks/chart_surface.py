@@ -66,8 +66,7 @@ def _anny_surface() -> ChartSurface:
 
     model, (vertices, _) = anny(), reference()
     faces = model.faces.numpy()
-    # No edges between: paths are some per cent too long, for a tenth of the time.
-    distances = SurfaceDistances(vertices, faces, points_per_edge=0)
+    distances = SurfaceDistances(vertices, faces)
     part_F = parts_of_faces(model.bone_labels, model.dense_vertex_bone_weights.numpy(), faces)
     texture_F3 = model.face_texture_coordinate_indices.numpy()
     corners_T3 = np.stack([faces.ravel(), part_F.repeat(3) + 1, texture_F3.ravel()], axis=1)

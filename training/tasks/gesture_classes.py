@@ -9,19 +9,17 @@ from training.loading.shard_files import ShardFiles, ShardFilesConfig
 from training.loading.tar_members import list_members
 
 
-def gather_classes(
-    urls: Sequence[str], split: str = "train", files: ShardFilesConfig | None = None
-) -> tuple[str, ...]:
-    """Return the names of all gestures in one split of the sets, sorted.
+def gather_classes(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of all gestures of the training samples in some sets, sorted.
 
     Tars of an object store come through the loader's cache, which needs them anyway. Raises
     ValueError when no sample names a gesture, or as reading an index and a tar does.
     """
-    opener = ShardFiles(files or ShardFilesConfig())
+    opener = ShardFiles(ShardFilesConfig())
     shards = [
         (storage.join(url, entry.name), entry)
         for url in urls
-        for entry in read_index(url).of_split(split)
+        for entry in read_index(url).of_split("train")
     ]
     opener.prepare(shards)
     found: set[str] = set()
@@ -36,7 +34,7 @@ def gather_classes(
                     found.add(gesture)
     if not found:
         raise ValueError(
-            f"no sample of split {split!r} in {', '.join(urls)} names a gesture: "
+            f"no sample of split 'train' in {', '.join(urls)} names a gesture: "
             "give sets whose labels do"
         )
     return tuple(sorted(found))

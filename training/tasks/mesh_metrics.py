@@ -10,9 +10,9 @@ from torch import Tensor
 
 from training.metrics.mesh import (
     FREIHAND_F_THRESHOLDS_M,
-    f_scores,
-    joint_auc,
     mpjpe_mm,
+    pa_auc,
+    pa_f_scores,
     pa_mpjpe_mm,
     pa_pve_mm,
     pve_mm,
@@ -50,15 +50,10 @@ def hand_figures(
 ) -> dict[str, Tensor]:
     """FreiHAND's figures beside errors: areas under the curve and F-scores, after alignment."""
     true_BK4 = true_joints(truth, targets, roots)
-    scores_BT = f_scores(
-        points.vertices_BV3,
-        _known(truth.vertices_BV3, targets),
-        FREIHAND_F_THRESHOLDS_M,
-        procrustes=True,
-    )
-    auc_B = joint_auc(points.keypoints_BK3, true_BK4[..., :3], true_BK4[..., 3], procrustes=True)
+    true_vertices_BV3 = _known(truth.vertices_BV3, targets)
+    scores_BT = pa_f_scores(points.vertices_BV3, true_vertices_BV3, FREIHAND_F_THRESHOLDS_M)
     return {
-        "pa_auc": auc_B,
+        "pa_auc": pa_auc(points.keypoints_BK3, true_BK4[..., :3], true_BK4[..., 3]),
         **{
             f"pa_f_at_{round(1000 * limit_m)}_mm": scores_BT[:, t]
             for t, limit_m in enumerate(FREIHAND_F_THRESHOLDS_M)
