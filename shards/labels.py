@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 LabelKind = Literal["single", "two_view"]
 SIDES: dict[str, tuple[str, ...]] = {"single": ("a",), "two_view": ("a", "b")}
+KINDS: dict[int, LabelKind] = {1: "single", 2: "two_view"}  # by the number of images
 NUM_KEYPOINTS = {"body": 17, "left_hand": 21, "right_hand": 21}
 DENSE_PARTS = {"densepose": 24, "anny": 14}  # parts of each chart, numbered from 1
 

@@ -14,7 +14,7 @@ from mining.sources.base import Detection
 from tests import oracle
 from tests.oracle import Oracle
 from training.__main__ import build_parser
-from training.prediction.files import encode_picture
+from training.png import encode_png
 from training.prediction.overlay_video import OverlayVideo
 from training.prediction.ply import encode_ply
 from training.prediction.tracks import Tracks, overlap
@@ -34,7 +34,7 @@ def predict(tmp_path: Path, model: str, *arguments: str | Path) -> tuple[int, Pa
 
 def photo(path: Path, width: int = 120, height: int = 90) -> Path:
     rng = np.random.default_rng(0)
-    path.write_bytes(encode_picture(rng.integers(0, 255, (height, width, 3), np.uint8)))
+    path.write_bytes(encode_png(rng.integers(0, 255, (height, width, 3), np.uint8)))
     return path
 
 

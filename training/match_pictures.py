@@ -13,6 +13,7 @@ from training.loading.colour import to_pixels
 from training.loading.pair_batch import PairBatch
 from training.models.croco import Croco
 from training.pictures import FONT, HEADER_PX, LABEL_PX, MARGIN_PX, Picture
+from training.png import encode_png
 
 TILE_PX = 288  # side of one shown image; wide, for the lines
 RIGHT, WRONG = (0, 170, 0), (220, 0, 0)
@@ -50,9 +51,7 @@ def draw_matches(model: Croco, held_out: PairBatch, rows: Sequence[int]) -> byte
             for point in (start, end):
                 cv2.circle(line, point, 3, colour, -1, cv2.LINE_AA)
         lines.append(line)
-    encoded, png = cv2.imencode(".png", cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR))
-    assert encoded
-    return png.tobytes()
+    return encode_png(np.vstack(lines))
 
 
 def _at(place_2: torch.Tensor, column: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from training.loading.colour import to_pixels
 from training.loading.pair_batch import PairBatch
 from training.loading.reader import KINDS
 from training.models.croco import Croco, patchify, unpatchify
+from training.png import encode_png
 
 ROWS_PER_KIND = 4  # pairs that are shown
 TILE_PX = 192  # side of one shown image
@@ -72,9 +73,7 @@ def draw_completions(model: Croco, held_out: PairBatch, rows: Sequence[int]) -> 
             _to_image(completed[i : i + 1], patch_px),
         ]
         lines.append(_line(held_out.metas[row]["kind"].replace("_", "-"), tiles))
-    encoded, png = cv2.imencode(".png", cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR))
-    assert encoded
-    return png.tobytes()
+    return encode_png(np.vstack(lines))
 
 
 def _to_image(patches_1NP: torch.Tensor, patch_px: int) -> Picture:

@@ -26,10 +26,9 @@ from mining.probe import split_by_hash
 from mining.segment import CropTar
 from mining.sources.base import SourceProblem
 from mining.stage import Outcome, Tally, WorkUnit
-from shards.labels import SIDES, Label, encode_label
+from shards.labels import KINDS, SIDES, Label, encode_label
 
 VERSION = 1  # raise it when the rows or bytes of this stage change for the same input
-KINDS = {1: "single", 2: "two_view"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,7 @@ def _make_row(
     label = Label(
         label_id=label_id,
         dataset=work.dataset,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         part=sample.part,
         split=sample.split or split_by_hash(
             work.dataset, sample.split_by or sample.subject or piece.unit.name, split

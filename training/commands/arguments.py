@@ -38,6 +38,13 @@ def add_settings(parser: argparse.ArgumentParser, metavar: str = "SECTION.KEY=VA
     )
 
 
+def size_of(options: argparse.Namespace) -> str:
+    """The `--size` that was asked for; without it `gpu` where there is one, else `cpu`."""
+    import torch
+
+    return options.size or ("gpu" if torch.cuda.is_available() else "cpu")
+
+
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Which model is used."""
     parser.add_argument(

@@ -6,7 +6,7 @@ import sys
 from catalog import storage
 from catalog.commands import add_command
 from catalog.config import override
-from training.commands.arguments import Commands, add_report, add_settings, add_shards
+from training.commands.arguments import Commands, add_report, add_settings, add_shards, size_of
 from training.commands.measured import print_measured
 
 
@@ -27,13 +27,10 @@ def add(commands: Commands) -> None:
 
 def run_bench(options: argparse.Namespace) -> int:
     """Measure speed and record the figures."""
-    import torch
-
     from catalog.measurements import record
     from training.bench import BENCHES, measure_speed
 
-    size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
-    bench = override(BENCHES[size](), options.set)
+    bench = override(BENCHES[size_of(options)](), options.set)
     root, rows = storage.absolute(options.root), []
 
     def show(text: str) -> None:

@@ -5,7 +5,7 @@ import argparse
 from catalog import storage
 from catalog.commands import DEFAULT_ROOT, add_command
 from catalog.config import override
-from training.commands.arguments import Commands
+from training.commands.arguments import Commands, size_of
 
 
 def add(commands: Commands) -> None:
@@ -38,8 +38,6 @@ def add(commands: Commands) -> None:
 
 def run_study_command(options: argparse.Namespace) -> int:
     """Run the study; print its table, and where the rows and plots are."""
-    import torch
-
     from catalog.measurements import record_rows
     from catalog.report import print_rows
     from training.finetuning.study import run_study, summarize
@@ -47,7 +45,7 @@ def run_study_command(options: argparse.Namespace) -> int:
     from training.finetuning.study_plots import draw_study
     from training.progress import ProgressLine
 
-    size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
+    size = size_of(options)
     study = override(STUDIES[size](), options.set)
     root = storage.absolute(options.root)
     out = storage.join(root, "studies", f"finetune-{size}")

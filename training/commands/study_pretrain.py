@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from catalog import storage
 from catalog.commands import add_command
-from training.commands.arguments import Commands, add_report, add_shards
+from training.commands.arguments import Commands, add_report, add_shards, size_of
 from training.commands.measured import print_measured
 
 
@@ -27,13 +27,11 @@ def add(commands: Commands) -> None:
 
 def run_study_pretrain(options: argparse.Namespace) -> int:
     """Run the study and record its figures."""
-    import torch
-
     from catalog.measurements import record
     from training.progress import ProgressLine
     from training.study import STUDIES, format_study, run_study
 
-    size = options.size or ("gpu" if torch.cuda.is_available() else "cpu")
+    size = size_of(options)
     study = STUDIES[size]()
     if options.steps is not None:
         study = replace(study, num_steps=options.steps)

@@ -1,6 +1,5 @@
 """Pictures of a task's outputs: one tile for each sample, beside or below each other."""
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -8,6 +7,7 @@ import torch
 from training.finetuning.model import FinetunedModel
 from training.loading.colour import to_pixels
 from training.loading.label_batch import LabelBatch
+from training.png import encode_png
 from training.tasks.task import Task
 
 COLUMNS = 2  # tiles side by side
@@ -36,9 +36,7 @@ def draw_samples(model: FinetunedModel, task: Task, batch: LabelBatch, count: in
     for place, tile in enumerate(tiles):
         y_px, x_px = place // COLUMNS * height, place % COLUMNS * width
         sheet[y_px : y_px + tile.shape[0], x_px : x_px + tile.shape[1]] = tile
-    encoded, png = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    assert encoded
-    return png.tobytes()
+    return encode_png(sheet)
 
 
 def _grow(tile: Picture) -> Picture:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from shards.labels import SIDES, decode_label
+from shards.labels import KINDS, SIDES, decode_label
 from training.loading.augment import NUM_LOOK
 from training.loading.chance import draw_slots
 from training.loading.label_augment import NUM_DRAWS, LabelAugmentConfig, look, place
@@ -25,7 +25,6 @@ from training.loading.stream import StreamConfig, StreamLoader
 from training.tasks.task import Task
 
 REQUIRED = ("a.jpg", "json")
-KINDS = {1: "single", 2: "two_view"}  # of samples, by how many images a task sees
 
 Arrays = dict[str, np.ndarray]
 

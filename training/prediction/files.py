@@ -14,6 +14,7 @@ import numpy as np
 
 from catalog import storage
 from training.loading.placed import Bytes
+from training.png import encode_png
 from training.prediction.ply import encode_ply
 from training.prediction.predictor import Person
 
@@ -38,7 +39,7 @@ def write_person(
         storage.write_bytes(storage.join(folder, files["npz"]), _pack(arrays))
     if "iuv" in answer:
         files["iuv"] = f"{stem}.iuv.png"
-        storage.write_bytes(storage.join(folder, files["iuv"]), encode_picture(answer["iuv"]))
+        storage.write_bytes(storage.join(folder, files["iuv"]), encode_png(answer["iuv"]))
     return {
         "person": number,
         "part": person.part,
@@ -56,13 +57,6 @@ def write_predictions(folder: str, about: Mapping[str, Any], frames: Sequence[An
     text = json.dumps({**about, "frames": list(frames)}, indent=1, allow_nan=False)
     storage.write_text(url, text + "\n")
     return url
-
-
-def encode_picture(picture: Bytes, ending: str = ".png") -> bytes:
-    """The bytes of an RGB picture."""
-    done, data = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert done, "encoding in memory does not fail"
-    return data.tobytes()
 
 
 def decode_picture(data: bytes, name: str) -> Bytes:

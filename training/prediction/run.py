@@ -12,10 +12,10 @@ import numpy as np
 from catalog import storage
 from catalog.progress import show_progress
 from training.loading.placed import Bytes
+from training.png import encode_png
 from training.prediction.crops import usual_camera
 from training.prediction.files import (
     decode_picture,
-    encode_picture,
     write_person,
     write_predictions,
 )
@@ -93,7 +93,7 @@ class Prediction:
         rows = self._write(folder, "", people, numbers, found)
         overlay = storage.join(folder, "overlay.png")
         colours = [colour_of(number) for number in numbers]
-        storage.write_bytes(overlay, encode_picture(draw_answers(image, people, colours)))
+        storage.write_bytes(overlay, encode_png(draw_answers(image, people, colours)))
         frame = {"frame": 0, "time_s": 0.0, "people": rows}
         self._close(folder, url, image, [frame], "overlay.png")
         return overlay
