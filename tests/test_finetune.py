@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from tests.toy_shards import write_toy_shards
 from training.__main__ import build_parser
 from training.checkpoint import find_checkpoint
 from training.distributed import Ranks
-from training.finetuning.config import PRESETS, config_from_dict, make_config, start_from
+from training.finetuning.config import (
+    PRESETS,
+    choose_preset,
+    config_from_dict,
+    make_config,
+    start_from,
+)
 from training.finetuning.evaluate import held_out_batches
 from training.finetuning.finetune import FinetuneJob, finetune
 from training.finetuning.model import FinetunedModel, load_finetuned
@@ -252,6 +259,35 @@ def test_a_frozen_encoder_stays_and_a_decayed_one_moves_less_at_its_start(labels
     assert scales[id(next(model.head.parameters()))] == 1.0
 
 
+def test_the_preset_is_that_of_encoders_as_wide(pretrained):
+    def chosen(source, wanted=None):
+        return choose_preset(wanted, "keypoints", source)
+
+    assert chosen("random") == ("tiny", "preset tiny")
+    assert chosen("random", "base") == ("base", "preset base")
+    assert chosen(pretrained) == ("tiny", "preset tiny, as suits an encoder of 32 channels")
+    assert chosen(pretrained, "tiny") == ("tiny", "preset tiny")
+    wee, base = "timm:vit_wee_patch16_reg1_gap_256", "timm:vit_base_patch14_dinov2.lvd142m"
+    assert chosen(wee) == ("small", "preset small, as suits an encoder of 256 channels")
+    assert chosen(base)[0] == "base"
+    said = "preset tiny, though base suits an encoder of 768 channels"
+    assert chosen(base, "tiny") == ("tiny", said)
+    with pytest.raises(ValueError, match="is not a plain vision transformer"):
+        chosen("timm:resnet18")
+
+
+def test_the_command_line_says_which_preset_it_takes(
+    labels, pretrained, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    asked = [part for setting in RUN for part in ("--set", setting)]
+    arguments = ["finetune", "--task", "keypoints", "--shards", labels, "--steps", "1"]
+    assert main(build_parser(), [*arguments, "--init", pretrained, *asked]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "preset tiny, as suits an encoder of 32 channels"
+    assert "finetuning/keypoints-tiny/checkpoints" in said[-1] + said[-2]
+
+
 def test_the_command_line_trains_judges_and_writes_a_row_for_each_sample(
     labels, tmp_path, capsys, monkeypatch
 ):
@@ -288,6 +324,17 @@ def test_a_users_mistake_is_one_sentence(arguments, message, labels, capsys, tmp
     assert main(build_parser(), [*arguments, "--shards", labels]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_those_of_the_page(preset):
+    page = Path("docs/fine-tuning.md").read_text().splitlines()
+    row = next(line for line in page if line.startswith(f"| `{preset}` |"))
+    _, _, _, image_px, _, batch, rate, head, _ = (cell.strip() for cell in row.split("|"))
+    config = make_config("body_mesh", preset)
+    assert (int(image_px), int(batch)) == (config.encoder.model.image_px, config.loader.batch_size)
+    assert float(rate.split(",")[0]) == config.optimizer.base_lr
+    assert int(head.split("; ")[2].replace(",", "")) == config.task.num_vertices
 
 
 @pytest.mark.parametrize("preset", PRESETS)

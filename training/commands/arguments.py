@@ -8,6 +8,13 @@ from catalog.commands import DEFAULT_ROOT
 Commands = Any  # argparse's own type for subcommands is private
 
 
+def add_preset(parser: argparse.ArgumentParser) -> None:
+    """The recipe of fine-tuning."""
+    parser.add_argument(
+        "--preset", help="tiny, small or base (default: the one that suits the encoder's width)"
+    )
+
+
 def add_budget(parser: argparse.ArgumentParser) -> None:
     """How long a run is."""
     budget = parser.add_mutually_exclusive_group()

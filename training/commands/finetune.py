@@ -8,6 +8,7 @@ from catalog.config import override
 from training.commands.arguments import (
     Commands,
     add_budget,
+    add_preset,
     add_settings,
     add_shards,
     budget_settings,
@@ -27,9 +28,7 @@ def add(commands: Commands) -> None:
         "--shards data/shards/synthetic-labelled",
     )
     parser.add_argument("--task", required=True, help="see `presets`")
-    parser.add_argument(
-        "--preset", default="tiny", help="tiny, small or base (default: %(default)s)"
-    )
+    add_preset(parser)
     parser.add_argument(
         "--init",
         default="random",
@@ -48,15 +47,20 @@ def add(commands: Commands) -> None:
 
 
 def run_finetune(options: argparse.Namespace) -> int:
-    """Train, then print the held-out figures and where things are."""
-    from training.finetuning.config import make_config
+    """Say by which preset, train, then print the held-out figures and where things are."""
+    from training.distributed import is_first
+    from training.finetuning.config import choose_preset, make_config
     from training.finetuning.finetune import finetune
     from training.loop import TrainResult
 
-    config = make_config(options.task, options.preset, options.init)
+    preset, said = choose_preset(options.preset, options.task, options.init)
+    config = make_config(options.task, preset, options.init)
     config = override(config, [*options.set, *budget_settings(options)])
-    name = f"{options.task}-{options.preset}"
+    name = f"{options.task}-{preset}"
     out = storage.absolute(options.out or f"{DEFAULT_ROOT}/finetuning/{name}")
+
+    if is_first():
+        print(said, flush=True)
 
     def print_rows(result: TrainResult) -> None:
         print_figures({row["metric"]: row["value"] for row in result.rows})

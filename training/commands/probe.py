@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from catalog.commands import add_command
 from catalog.config import override
-from training.commands.arguments import Commands, add_settings, add_shards
+from training.commands.arguments import Commands, add_preset, add_settings, add_shards
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         "python -m training probe --init data/training/tiny "
         "--shards data/shards/synthetic-labelled-hands",
     )
-    parser.add_argument("--preset", default="tiny", help="tiny, small or base (default: tiny)")
+    add_preset(parser)
     parser.add_argument("--init", default="random", metavar="FROM", help="as of `finetune`")
     add_shards(parser)
     add_settings(parser)
@@ -33,11 +33,12 @@ def add(commands: Commands) -> None:
 def run_probe(options: argparse.Namespace) -> int:
     """Probe an encoder and print the figures."""
     from catalog.report import print_rows
-    from training.finetuning.config import make_config
+    from training.finetuning.config import choose_preset, make_config
     from training.finetuning.probe_gestures import probe_gestures
 
-    config = make_config("gesture", options.preset, options.init)
-    config = override(config, options.set)
+    preset, said = choose_preset(options.preset, "gesture", options.init)
+    config = override(make_config("gesture", preset, options.init), options.set)
+    print(said, file=sys.stderr)
 
     def watch(split: str, batches: Iterable[Any]) -> Iterable[Any]:
         return tqdm(batches, desc=f"features of {split}", unit="batch", disable=None)

@@ -8,7 +8,7 @@ from catalog.config import override_from_table
 from training.initialize import InitConfig
 from training.loading.label_augment import LabelAugmentConfig
 from training.loading.label_batches import LabelLoaderConfig
-from training.models.encoders import EncoderConfig, resolve_encoder
+from training.models.encoders import EncoderConfig, encoder_width, resolve_encoder
 from training.optimizer import OptimizerConfig
 from training.presets import compose
 from training.run_config import MAY_CHANGE as MAY_CHANGE_ALWAYS
@@ -93,6 +93,25 @@ PRESETS: dict[str, Callable[[str], FinetuneConfig]] = {
 }
 
 
+def choose_preset(wanted: str | None, task_name: str, source: str) -> tuple[str, str]:
+    """The wanted preset; without one that which suits the encoder a run starts from, the first
+    whose own is no narrower, or the widest. Also a line that says which it is, and why or whether
+    another would suit.
+
+    Raises ValueError for an unknown task, and a source that cannot be read.
+    """
+    widths = {name: encoder_width(preset(task_name).encoder) for name, preset in PRESETS.items()}
+    if source == RANDOM:  # the encoder is the preset's own
+        preset = wanted or next(iter(widths))
+        return preset, f"preset {preset}"
+    width = encoder_width(resolve_encoder(EncoderConfig(), _init_of(source)))
+    suited = next((name for name in widths if widths[name] >= width), list(widths)[-1])
+    if wanted is None:
+        return suited, f"preset {suited}, as suits an encoder of {width} channels"
+    other = "" if wanted == suited else f", though {suited} suits an encoder of {width} channels"
+    return wanted, f"preset {wanted}{other}"
+
+
 def make_config(task_name: str, preset: str, source: str = RANDOM) -> FinetuneConfig:
     """The config of a task by names; `source` is where the encoder starts, see `start_from`.
 
@@ -107,13 +126,15 @@ def start_from(config: FinetuneConfig, source: str) -> FinetuneConfig:
     """Let the encoder start from `random` weights, `timm:NAME`, or the path of a pre-training run,
     a checkpoint of one, or a published CroCo file; it then has that model's sizes.
     """
-    init = config.init
-    if source.startswith(TIMM):
-        init = replace(init, timm=source.removeprefix(TIMM))
-    elif source != RANDOM:
-        init = replace(init, checkpoint=source)
+    init = _init_of(source)
     image_px = config.encoder.model.image_px if init.timm else None
     return replace(config, init=init, encoder=resolve_encoder(config.encoder, init, image_px))
+
+
+def _init_of(source: str) -> InitConfig:
+    if source.startswith(TIMM):
+        return InitConfig(timm=source.removeprefix(TIMM))
+    return InitConfig() if source == RANDOM else InitConfig(checkpoint=source)
 
 
 def config_from_dict(values: dict[str, Any]) -> FinetuneConfig:

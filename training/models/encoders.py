@@ -58,6 +58,11 @@ def resolve_encoder(
     return config
 
 
+def encoder_width(config: EncoderConfig) -> int:
+    """The channels of an encoder. Raises ValueError as `make_encoder`."""
+    return _make_vit(config.timm).embed_dim if config.timm else config.model.encoder_width
+
+
 class Encoder(Protocol):
     """What the encoders have in common."""
 
@@ -221,21 +226,22 @@ def pick_stages(outputs: list[Tensor]) -> tuple[Tensor, ...]:
     return tuple(outputs[max(0, place)] for place in last)
 
 
-def _make_vit(name: str, image_px: int) -> Any:
+def _make_vit(name: str, image_px: int | None = None) -> Any:
+    """Timm's model with fresh weights, for images of its own size where no other is given."""
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm {timm.__version__} has no model {name!r}: see timm.list_models()")
     vit = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_px)
+    if not all(
+        hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "fc_norm")
+    ):
+        raise ValueError(f"timm's {name} is not a plain vision transformer")
     patch_px = vit.patch_embed.patch_size[0]
-    if image_px % patch_px:
+    if image_px is not None and image_px % patch_px:
         nearest_px = max(1, round(image_px / patch_px)) * patch_px
         raise ValueError(
             f"images of {image_px} px are no whole number of {name}'s {patch_px} px patches: set "
             f"encoder.model.image_px={nearest_px}"
         )
-    if not all(
-        hasattr(vit, name) for name in ("forward_intermediates", "num_prefix_tokens", "fc_norm")
-    ):
-        raise ValueError(f"timm's {name} is not a plain vision transformer")
     return vit
 
 
