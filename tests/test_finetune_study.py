@@ -13,6 +13,7 @@ from tests.toy_labels import write_toy_labels
 from tests.toy_shards import write_toy_shards
 from training.__main__ import build_parser
 from training.finetuning.config import make_config
+from training.finetuning.frozen import usable_places
 from training.finetuning.study import headline_values, run_study, summarize
 from training.finetuning.study_cells import limit_steps, shards_id, unit_of
 from training.finetuning.study_config import STUDIES, StudyConfig
@@ -62,8 +63,8 @@ def test_few_labels_are_gone_through_no_more_than_so_often(tmp_path, max_passes,
     config = override(
         make_config("keypoints", "tiny"), ["loader.batch_size=8", "loader.label_share=0.5"]
     )
-    found = limit_steps(study, config, make_task("keypoints", config.task), labels)
-    assert found.run.num_steps == steps
+    places = usable_places(config, make_task("keypoints", config.task), labels)
+    assert limit_steps(study, config, len(places)).run.num_steps == steps
 
 
 @pytest.mark.slow
@@ -125,6 +126,7 @@ def test_other_labels_have_cells_of_their_own(tmp_path):
         (["tasks=keypoint"], "unknown task 'keypoint'; there are"),
         (["label_shares=2"], r"label_share must lie in"),
         (["finetune_set=encoder.frozen=false"], "set frozen_draws=0"),
+        (["finetune_set=optimizer.ema=0.99"], "set frozen_draws=0"),
         (["inits=random,boht"], "unknown init 'boht'"),
     ],
 )

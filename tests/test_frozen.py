@@ -144,9 +144,3 @@ def test_no_samples_to_learn_from_are_refused(toy):
     nothing = rows_at(toy.encoded, set())
     with pytest.raises(ValueError, match=r"label_share = 1\.0 .* raise frozen_draws"):
         train_head(toy.config, toy.task, toy.encoder.size, toy.encoded, nothing, CPU)
-
-
-def test_a_recipe_that_cannot_be_followed_is_refused(toy):
-    config = override(toy.config, ["optimizer.ema=0.99"])
-    with pytest.raises(ValueError, match=r"optimizer\.ema"):
-        train_head(config, toy.task, toy.encoder.size, toy.encoded, torch.arange(8), CPU)

@@ -168,16 +168,15 @@ def train_head(
     """Train a task's head for `run.num_steps` on some of the samples, by the config's recipe;
     return it ready to use.
 
-    Raises ValueError for no samples, a loss that is not finite, and a recipe with a running mean of
-    the weights, which is not made here.
+    Raises ValueError for no samples, and a loss that is not finite. No running mean of the weights
+    is made.
     """
     if not len(rows_N):
         raise ValueError(
             f"none of the labelled samples of loader.label_share = {config.loader.label_share} is "
             "among those encoded: raise frozen_draws or the share"
         )
-    if config.run.num_steps is None or config.optimizer.ema:
-        raise ValueError("heads on frozen encoders need run.num_steps and optimizer.ema = 0")
+    assert config.run.num_steps is not None and not config.optimizer.ema, "`cell_config` sees to it"
     torch.manual_seed(config.run.seed)
     head = task.make_head(encoder).to(device)
     optimizer = make_optimizer(head, config.optimizer)

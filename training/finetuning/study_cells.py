@@ -5,7 +5,7 @@ import math
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.finetuning.config import RANDOM, FinetuneConfig, make_config
 from training.finetuning.evaluate import Judged, held_out_batches, judge
 from training.finetuning.finetune import finetune
 from training.finetuning.frozen import (
+    EncodedBatch,
     encode,
     reads_stages,
     rows_at,
@@ -32,7 +33,7 @@ from training.finetuning.model import load_finetuned
 from training.finetuning.study_config import StudyConfig
 from training.loop import show_nothing
 from training.tasks.registry import complete_config, make_task
-from training.tasks.task import Task
+from training.tasks.task import EncoderSize, Task
 
 ENCODING_SEED = 0  # of frozen random encoders, and of how images are placed before them
 NAMED = 3  # of the damaged samples, in a warning
@@ -56,58 +57,94 @@ class Cell:
         return f"{self.task}-{self.init}-{self.label_share:g}-{self.seed}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class CellPlan:
+    """How a cell is trained, and where its figures are kept."""
+
+    cell: Cell
+    config: FinetuneConfig
+    places: set[str]  # of the labelled images that it may use, see `usable_places`
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedLabels:
+    """The labelled images as one frozen encoder sees them."""
+
+    training: EncodedBatch
+    held_out: EncodedBatch
+    encoder: EncoderSize
+    device: torch.device
+    spent: Mapping[str, float]  # what it took
+
+
 def run_cells(
     study: StudyConfig, cells: Sequence[Cell], source: str, labels: Sequence[str], out: str
 ) -> list[Row]:
     """Train and judge cells of one task and one start, or read what they came to, below the folder
     `out`; return the rows of all.
+
+    With a frozen encoder it sees the images once for all of the cells: they differ in their share
+    of the labels and seed alone.
     """
     config = cell_config(study, cells[0], source)
     task = make_task(config.task_name, complete_config(config.task_name, config.task, labels))
-    recipes = {
-        cell: limit_steps(study, cell_config(study, cell, source), task, labels) for cell in cells
-    }
     of_labels = shards_id(labels)
-    folders = {cell: cell_folder(study, cell, recipes[cell], of_labels, out) for cell in cells}
-    missing = [cell for cell in cells if not storage.exists(result_url(folders[cell]))]
-    judged: Iterable[Result]
-    if study.frozen_draws:
-        judged = run_frozen(study, {cell: recipes[cell] for cell in missing}, task, labels)
-    else:
-        judged = (run_whole(study, recipes[cell], labels, folders[cell]) for cell in missing)
-    for cell, (figures, spent) in zip(missing, judged, strict=True):
-        rows = make_rows(study, cell, recipes[cell], task, figures, spent)
-        storage.write_text(result_url(folders[cell]), json.dumps(rows, indent=1) + "\n")
-        if not study.frozen_draws:
-            shutil.rmtree(storage.join(folders[cell], "checkpoints"))  # there are many cells
-    return [
-        row for cell in cells for row in json.loads(storage.read_text(result_url(folders[cell])))
-    ]
+    plans = [plan_cell(study, cell, source, task, labels, of_labels, out) for cell in cells]
+    missing = [plan for plan in plans if not storage.exists(result_url(plan.folder))]
+    encoded = None
+    if missing and study.frozen_draws:
+        encoded = encode_labels(study, missing[0].config, task, labels)
+    for plan in missing:
+        if encoded is None:
+            judged, spent = run_whole(study, plan, labels)
+        else:
+            judged, spent = run_head(plan, task, encoded)
+        rows = make_rows(study, plan, task, judged, spent)
+        storage.write_text(result_url(plan.folder), json.dumps(rows, indent=1) + "\n")
+        if encoded is None:
+            shutil.rmtree(storage.join(plan.folder, "checkpoints"))  # there are many cells
+    return [row for plan in plans for row in json.loads(storage.read_text(result_url(plan.folder)))]
 
 
-def run_whole(
-    study: StudyConfig, config: FinetuneConfig, labels: Sequence[str], folder: str
-) -> Result:
+def plan_cell(
+    study: StudyConfig,
+    cell: Cell,
+    source: str,
+    task: Task,
+    labels: Sequence[str],
+    of_labels: str,
+    out: str,
+) -> CellPlan:
+    """The recipe of a cell, with as many steps as the study allows for its labelled images, and its
+    folder.
+    """
+    config = cell_config(study, cell, source)
+    places = usable_places(config, task, labels)
+    config = limit_steps(study, config, len(places))
+    folder = cell_folder(study, cell, config, of_labels, out)
+    return CellPlan(cell=cell, config=config, places=places, folder=folder)
+
+
+def run_whole(study: StudyConfig, plan: CellPlan, labels: Sequence[str]) -> Result:
     """Fine-tune encoder and head."""
     started = time.perf_counter()
-    finetune(config, labels, folder, show_nothing)
+    finetune(plan.config, labels, plan.folder, show_nothing)
     seconds = time.perf_counter() - started
-    model, task, config = load_finetuned(folder, choose_device(config.run.device))
+    model, task, config = load_finetuned(plan.folder, choose_device(plan.config.run.device))
     judged = judge(model, task, held_out_batches(labels, task, config, study.max_samples))
     return judged, {"seconds": round(seconds, 1)}
 
 
-def run_frozen(
-    study: StudyConfig, recipes: Mapping[Cell, FinetuneConfig], task: Task, labels: Sequence[str]
-) -> Iterator[Result]:
-    """Train heads on a frozen encoder, which sees the images for all of these cells at once: they
-    differ in their share of the labels and seed alone.
+def encode_labels(
+    study: StudyConfig, config: FinetuneConfig, task: Task, labels: Sequence[str]
+) -> EncodedLabels:
+    """Let the frozen encoder that a recipe starts from see the images; damaged ones are left out,
+    with a warning.
     """
-    if not recipes:
-        return
     started = time.perf_counter()
-    # The encoder, and how images are placed, are the same whichever cells are missing.
-    config = override(next(iter(recipes.values())), [f"run.seed={ENCODING_SEED}"])
+    # The encoder, and how images are placed, are the same whichever cell's recipe this is.
+    config = override(config, [f"run.seed={ENCODING_SEED}"])
     device, size = choose_device(config.run.device), config.encoder.model.image_px
     encoder = start_encoder(config, task, device)
     images = torch.zeros(1, task.num_images, 3, size, size, device=device)
@@ -123,14 +160,23 @@ def run_frozen(
         warnings.warn(
             f"{len(damaged)} damaged samples were left out, such as {named}", stacklevel=2
         )
-    for config in recipes.values():
-        started = time.perf_counter()
-        rows_N = rows_at(training, usable_places(config, task, labels))
-        head = train_head(config, task, encoder.size, training, rows_N, device)
-        seconds = round(time.perf_counter() - started, 1)
-        judged = judge(head, task, held_out.chunks(config.loader.batch_size))
-        spent = {"seconds": seconds, "encode_seconds": encode_seconds}
-        yield judged, {**spent, "damaged_samples": len(damaged)}
+    return EncodedLabels(
+        training=training,
+        held_out=held_out,
+        encoder=encoder.size,
+        device=device,
+        spent={"encode_seconds": encode_seconds, "damaged_samples": len(damaged)},
+    )
+
+
+def run_head(plan: CellPlan, task: Task, encoded: EncodedLabels) -> Result:
+    """Train a head on what the frozen encoder saw."""
+    started = time.perf_counter()
+    rows_N = rows_at(encoded.training, plan.places)
+    head = train_head(plan.config, task, encoded.encoder, encoded.training, rows_N, encoded.device)
+    seconds = round(time.perf_counter() - started, 1)
+    judged = judge(head, task, encoded.held_out.chunks(plan.config.loader.batch_size))
+    return judged, {"seconds": seconds, **encoded.spent}
 
 
 def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
@@ -156,13 +202,11 @@ def cell_config(study: StudyConfig, cell: Cell, source: str) -> FinetuneConfig:
     return config
 
 
-def limit_steps(
-    study: StudyConfig, config: FinetuneConfig, task: Task, labels: Sequence[str]
-) -> FinetuneConfig:
+def limit_steps(study: StudyConfig, config: FinetuneConfig, num_images: int) -> FinetuneConfig:
     """The recipe, with as many steps as the study allows for so many labelled images."""
     steps = study.finetune_steps
     if study.max_passes is not None:
-        images = study.max_passes * len(usable_places(config, task, labels))
+        images = study.max_passes * num_images
         steps = min(steps, math.ceil(images / config.loader.batch_size))
     return override(config, [f"run.num_steps={steps}", f"run.checkpoint_every={steps}"])
 
@@ -187,26 +231,21 @@ def result_url(folder: str) -> str:
 
 
 def make_rows(
-    study: StudyConfig,
-    cell: Cell,
-    config: FinetuneConfig,
-    task: Task,
-    judged: Judged,
-    spent: Mapping[str, float],
+    study: StudyConfig, plan: CellPlan, task: Task, judged: Judged, spent: Mapping[str, float]
 ) -> list[Row]:
     """A row for each figure of a cell's summary; None for what could not be judged."""
     return [
         {
-            **asdict(cell),
+            **asdict(plan.cell),
             "metric": name,
             "value": value if math.isfinite(value) else None,
             "unit": unit_of(name),
             "headline": name == task.headline,
             "larger_is_better": task.larger_is_better,
             "samples": judged.num_samples,
-            "encoder": "frozen" if config.encoder.frozen else "trained",
-            "steps": config.run.num_steps,
-            "pretrain_steps": 0 if cell.init == RANDOM else study.pretrain_steps,
+            "encoder": "frozen" if plan.config.encoder.frozen else "trained",
+            "steps": plan.config.run.num_steps,
+            "pretrain_steps": 0 if plan.cell.init == RANDOM else study.pretrain_steps,
             **spent,
         }
         for name, value in judged.summary.items()
