@@ -5,6 +5,7 @@ beside every output.
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -18,9 +19,9 @@ Config = TypeVar("Config")
 def override(config: Config, assignments: Iterable[str]) -> Config:
     """Return `config` with `section.key=value` assignments applied in order.
 
-    Values are read as the field's annotated type: `true`/`false`, numbers, text, `none` where None
-    is allowed, and comma-separated lists for tuples. Raises ValueError, naming the valid keys, for
-    an unknown key or a value that does not fit.
+    Values are read as the field's annotated type: `true`/`false`, finite numbers, text, `none`
+    where None is allowed, and comma-separated lists for tuples. Raises ValueError, naming the valid
+    keys, for an unknown key or a value that does not fit.
     """
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
@@ -104,11 +105,14 @@ def _parse(text: str, annotation: Any) -> Any:
         return text.lower() in ("true", "1")
     if annotation in (int, float):
         try:
-            return annotation(text)
+            number = annotation(text)
         except ValueError:
             raise ValueError(
                 f"expected {'a whole number' if annotation is int else 'a number'}"
             ) from None
+        if annotation is float and not math.isfinite(number):  # NaN is not `<= 0`, and passes
+            raise ValueError("expected a finite number")
+        return number
     if annotation is str:
         return text
     raise TypeError(f"config fields of type {annotation} cannot be set from text")

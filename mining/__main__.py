@@ -184,9 +184,15 @@ def run_scaling(arguments: argparse.Namespace) -> int:
     """Pair simulated captures of growing length and show how the cost grows."""
     from mining.scaling import measure_scaling, slope
 
-    factors = sorted({int(factor) for factor in arguments.factors.split(",")})
+    try:
+        factors = sorted({int(factor) for factor in arguments.factors.split(",")})
+    except ValueError:
+        factors = []
     if len(factors) < 2 or factors[0] < 1:
-        raise ValueError("--factors needs two or more whole numbers, such as 1,2,4,8")
+        raise ValueError(
+            "--factors needs two or more whole numbers from 1, such as 1,2,4,8; got "
+            f"{arguments.factors}"
+        )
     results = measure_scaling(factors)
     print_rows([dataclasses.asdict(result) for result in results], arguments.format)
     if arguments.format == "table":

@@ -24,6 +24,11 @@ class SplitConfig:
 
     val_share: float = 0.1  # of subjects (or captures, where no subject is named), by hash
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no share."""
+        if not 0 <= self.val_share <= 1:
+            raise ValueError(f"split.val_share is a share from 0 to 1, got {self.val_share}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MiningConfig:

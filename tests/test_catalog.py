@@ -51,6 +51,8 @@ def test_overrides_are_read_as_the_field_is_annotated() -> None:
     [
         ("size=1", "size_px"),
         ("size_px=big", "expected a whole number"),
+        ("margin=inf", "margin=inf: expected a finite number"),
+        ("margin=nan", "margin=nan: expected a finite number"),
         ("size_px", "section.key=value"),
         ("size_px.x=1", "unknown config key"),
     ],

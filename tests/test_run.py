@@ -225,7 +225,10 @@ def test_a_frame_between_two_segments_is_mined_once(tmp_path: Path) -> None:
     assert segments["n"] > 1
 
 
-@pytest.mark.parametrize("setting", ["sample.fps=-2", "sample.fps=0", "crop.size_px=1"])
+@pytest.mark.parametrize(
+    "setting",
+    ["sample.fps=-2", "sample.fps=0", "crop.size_px=1", "split.val_share=10", "split.val_share=-1"],
+)
 def test_settings_that_mean_nothing_are_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="got"):
         override(MiningConfig(), [setting])
