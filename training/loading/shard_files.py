@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from catalog import storage
+from catalog.cache import cache_path
 from shards.format import ShardEntry
 from training.loading.download_cache import DownloadCache
 
@@ -43,7 +44,7 @@ class ShardFiles:
     """Opens tars by URL; a copy may live in every loader process."""
 
     def __init__(self, config: ShardFilesConfig) -> None:
-        folder = Path(config.cache_dir or default_cache_dir()).expanduser()
+        folder = Path(config.cache_dir or cache_path("shards")).expanduser()
         self._config = config
         self._cache = DownloadCache(folder, config.cache_gib * GIB)
         self._checked: set[str] = set()  # paths that this process has found whole
@@ -165,12 +166,6 @@ class ShardFiles:
             except OSError:
                 time.sleep(FIRST_DELAY_S * 2 ** (attempt - 1))
         return read()
-
-
-def default_cache_dir() -> str:
-    """`$CROSSPAIRS_CACHE/shards`, by default `~/.cache/crosspairs/shards`."""
-    base = os.environ.get("CROSSPAIRS_CACHE") or Path.home() / ".cache" / "crosspairs"
-    return str(Path(base) / "shards")
 
 
 def _compare(size_bytes: int, sha256: str, entry: ShardEntry) -> None:
