@@ -96,15 +96,17 @@ def test_one_bad_input_is_named_and_the_others_are_done(
 ) -> None:
     (tmp_path / "bad.png").write_bytes(b"\x89PNG damaged")
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    inputs = [tmp_path / "bad.png", tmp_path / "bad.mp4", tmp_path / "gone.jpg"]
+    (tmp_path / "bad.ts").write_bytes(b"no video")
+    inputs = [tmp_path / name for name in ("bad.png", "bad.mp4", "gone.jpg", "bad.ts")]
     good = photo(tmp_path / "good.png")
     code, out = predict(tmp_path, model, *inputs, good, "--boxes", "none")
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if line.startswith("python -m training:")]
-    assert code == 1 and len(lines) == 3
+    assert code == 1 and len(lines) == 4
     assert "bad.png is not an image that can be read" in lines[0]
     assert "bad.mp4 is not a video that can be read" in lines[1]
-    assert "there is no file" in lines[2] and "gone.jpg" in lines[2]
+    assert "gone.jpg is not there" in lines[2]
+    assert "bad.ts is not a video that can be read" in lines[3]
     assert (out / "good" / "overlay.png").exists() and "good" in said.out
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from catalog.commands import main
+from catalog.footage import VIDEO_SUFFIXES
 from mining.__main__ import build_parser
 from mining.decoding.images import ImageSequenceReader
 from mining.sources.base import DatasetSpec, Listing
@@ -47,6 +48,13 @@ def test_each_video_of_a_folder_is_its_own_capture(tmp_path: Path) -> None:
         write_video(tmp_path / name, 4)
     (tmp_path / "notes.txt").write_text("not footage")
     assert names(tmp_path) == {"a": ["a"], "b": ["b"], "deeper/c": ["c"]}
+
+
+def test_videos_of_every_kind_are_found(tmp_path: Path) -> None:
+    for suffix in VIDEO_SUFFIXES:
+        (tmp_path / f"a{suffix.upper()}").write_bytes(b"not read yet")
+    assert set(names(tmp_path)) == {f"a{suffix.upper()}" for suffix in VIDEO_SUFFIXES}
+    assert {".ts", ".wmv"} < set(VIDEO_SUFFIXES)
 
 
 def test_a_calibration_makes_one_capture_of_its_folder(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from mining.decoding.images import ImageSequenceReader, image_sequence_uri
 from mining.decoding.timeline import read_timeline
 from mining.decoding.video import DecodeConfig, VideoReader
 from mining.sources.base import ViewInfo
+from tests.forbidden import forbid
 from tests.videos import cut_with_edit_list, grey_of, number_of, write_video
 
 GENERATOR = np.random.default_rng(3)
@@ -126,6 +127,28 @@ def test_images_are_read_in_natural_order(tmp_path: Path) -> None:
         (4, 40),
         (10, 100),
     ]
+
+
+def test_an_image_that_may_not_be_read_is_said_after_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+
+    for k in range(3):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((20, 30, 3), 10 * k, np.uint8))
+    forbid(monkeypatch, "1.png")
+    uri = image_sequence_uri(str(tmp_path), fps=1.0)
+    indices = []
+    with pytest.raises(ValueError, match=r"^1\.png cannot be read: Permission denied$"):
+        for frame in ImageSequenceReader().frames(uri, [0.0, 1.0, 2.0]):
+            indices.append(frame.index)
+    assert indices == [0]
+
+
+def test_a_folder_of_images_that_vanished_is_said(tmp_path: Path) -> None:
+    uri = image_sequence_uri(str(tmp_path / "gone"), fps=1.0)
+    with pytest.raises(ValueError, match="gone holds no images"):
+        next(ImageSequenceReader().frames(uri, [0.0]))
 
 
 def test_the_child_imports_no_framework() -> None:

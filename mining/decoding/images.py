@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlencode
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog import storage
+from catalog.footage import read_rgb
 from mining.decoding.decoders import nearest
 from mining.sources.base import Frame, ViewInfo
 
@@ -61,9 +61,7 @@ class ImageSequenceReader:
         Raises ValueError when there is none or it cannot be read.
         """
         files, starts_s = _open(uri)
-        if not files:
-            raise ValueError(f"{uri.rpartition('?')[0]} holds no images")
-        height, width = _read(files[0]).shape[:2]
+        height, width = read_rgb(files[0]).shape[:2]
         fps = (len(files) - 1) / starts_s[-1] if len(files) > 1 else DEFAULT_FPS
         return ViewInfo(
             width_px=width, height_px=height, fps=round(float(fps), 9), num_frames=len(files)
@@ -76,22 +74,22 @@ class ImageSequenceReader:
         """
         files, starts_s = _open(uri)
         for index in dict.fromkeys(nearest(starts_s, times_s).tolist()):
-            yield Frame(index=index, time_s=float(starts_s[index]), image=_read(files[index]))
+            yield Frame(index=index, time_s=float(starts_s[index]), image=read_rgb(files[index]))
 
 
 def _open(uri: str) -> tuple[list[str], NDArray[np.float64]]:
-    """The images of a uri and the time of each (N,), in seconds since the first."""
+    """The images of a uri and the time of each (N,), in seconds since the first.
+
+    Raises ValueError when there is none or they cannot be listed.
+    """
     folder, _, query = uri.rpartition("?")
     options = parse_qs(query)
-    files = list_images(folder)
+    try:
+        files = list_images(folder)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read: {error.strerror or error}") from None
+    if not files:
+        raise ValueError(f"{folder} holds no images")
     if "times" in options:
         return files, read_times(options["times"][0], len(files))
     return files, np.arange(len(files)) / float(options["fps"][0])
-
-
-def _read(file: str) -> NDArray[np.uint8]:
-    data = np.frombuffer(storage.read_bytes(file), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
-        raise ValueError(f"{file.rsplit('/', 1)[-1]} is not an image that can be read")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from catalog import storage
+from catalog.footage import read_rgb
 from catalog.ids import content_id
 from mining.geometry.cameras import Camera
 from mining.labelling.source import Found, Image, LabelledImage, LabelledListing, LabelledUnit
 from mining.sources.base import DatasetSpec, Detection, SourceProblem
 from mining.sources.datasets.parsing import file_name, forget_kept, reading
-from mining.sources.datasets.reader import read_image
 from mining.sources.datasets.source import checked_options, not_the_dataset
 from mining.sources.datasets.view import files_in, fingerprint_of
 
@@ -123,7 +123,7 @@ def image_of(file: str) -> Callable[[], Image]:
     """What reads an image when it is asked for. Raises ValueError where the file is not there."""
     if not storage.exists(file):
         raise ValueError(f"{file_name(file)} is not there")
-    return partial(read_image, file)
+    return partial(read_rgb, file)
 
 
 def given_image(detection: Detection, camera: Camera | None = None, **known: Any) -> LabelledImage:

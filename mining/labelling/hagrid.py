@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from catalog import storage
+from catalog.footage import read_rgb
 from mining.labelling.dataset import (
     LabelledDataset,
     Make,
@@ -32,7 +33,6 @@ from mining.labelling.source import Image, LabelledSample
 from mining.sources.base import Part, SourceProblem
 from mining.sources.datasets.parsing import array, file_name, kept, read_json, reading
 from mining.sources.datasets.people import corners_of, given_person
-from mining.sources.datasets.reader import read_image
 from mining.sources.datasets.view import files_in
 
 PIECE = 200  # images of a unit
@@ -81,7 +81,7 @@ class Hagrid(LabelledDataset):
             if file not in files_in(payload["images"]):
                 continue
             try:
-                image = read_image(file)  # its size tells where the boxes are
+                image = read_rgb(file)  # its size tells where the boxes are
                 with reading(name):
                     entry = _table(path)[name]
                     boxes = range(len(entry["bboxes"]))

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import storage
+from catalog.footage import decode_rgb
 from catalog.safe_pickle import load_pickle
 from mining.labelling.body_frames import mirrored
 from mining.labelling.dataset import LabelledDataset, Make, Piece, broken, given_image
@@ -42,7 +43,6 @@ from mining.sources.datasets import evaluation
 from mining.sources.datasets.joints import BODY25, HAND21
 from mining.sources.datasets.parsing import array, file_name
 from mining.sources.datasets.people import given_person
-from mining.sources.datasets.reader import decode_image
 from shards.labels import Body
 
 Array = NDArray[np.float64]
@@ -147,7 +147,7 @@ def _sample(
     labelled = given_image(
         given,
         source=source,
-        image=partial(decode_image, image, name),
+        image=partial(decode_rgb, image, name),
         body=_body(person, part),
     )
     joints_cam = _around_root(joints)

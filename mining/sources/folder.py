@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from catalog import storage
+from catalog.footage import is_video
 from catalog.ids import content_id
 from mining.decoding.images import DEFAULT_FPS, image_sequence_uri, list_images, read_times
 from mining.geometry.cameras import Camera
@@ -22,7 +23,6 @@ from mining.sources.base import Capture, DatasetSpec, Listing, SourceProblem, Vi
 from mining.sources.calibration import is_calibration, read_calibration
 from mining.sources.capture_file import CaptureFacts, ViewFacts, parse_capture
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 DEFAULT_OPTIONS: dict[str, Any] = {
     "image_fps": DEFAULT_FPS,
     "licence": None,
@@ -51,10 +51,7 @@ class FolderSource:
         options = {**DEFAULT_OPTIONS, **spec.options}
         _check_options(spec.name, options)
         walk = _Walk(spec.root, options)
-        if _is_video(spec.root):
-            captures = [walk.single(spec.root)]
-        else:
-            captures = list(walk.folder(spec.root))
+        captures = [walk.single(spec.root)] if is_video(spec.root) else list(walk.folder(spec.root))
         if not captures:
             found = "; ".join(problem.error for problem in walk.problems)
             raise ValueError(
@@ -85,7 +82,7 @@ class _Walk:
         if calibrations or capture_files:
             yield from self.multi_view(folder, calibrations, capture_files)
             return
-        videos = [file for file in files if _is_video(file)]
+        videos = [file for file in files if is_video(file)]
         if videos and self.options["layout"] == "views":
             yield self.views_together(folder, [(_stem(video), video) for video in videos])
         else:
@@ -198,10 +195,10 @@ class _Walk:
         return facts
 
     def _view_sources(self, folder: str) -> Iterator[tuple[str, str]]:
-        for video in filter(_is_video, storage.list_files(folder)):
+        for video in filter(is_video, storage.list_files(folder)):
             yield _stem(video), video
         for subfolder in storage.list_folders(folder):
-            videos = [file for file in storage.list_files(subfolder) if _is_video(file)]
+            videos = [file for file in storage.list_files(subfolder) if is_video(file)]
             if len(videos) > 1:
                 below = self._name(subfolder)
                 self._problem(
@@ -221,7 +218,7 @@ class _Walk:
 
     def _view(self, name: str, url: str, camera: Camera | None, facts: ViewFacts | None) -> View:
         facts = facts or ViewFacts()
-        if _is_video(url):
+        if is_video(url):
             return View(
                 name=name,
                 uri=url,
@@ -250,7 +247,7 @@ class _Walk:
         if url == self.root:
             return _stem(url)
         below = PurePosixPath(url).relative_to(self.root)
-        return str(below.with_suffix("") if _is_video(url) else below)
+        return str(below.with_suffix("") if is_video(url) else below)
 
 
 def _distinct(captures: Sequence[Capture]) -> tuple[Capture, ...]:
@@ -258,7 +255,7 @@ def _distinct(captures: Sequence[Capture]) -> tuple[Capture, ...]:
     counts = Counter(capture.name for capture in captures)
     return tuple(
         replace(capture, name=capture.name + PurePosixPath(capture.uri).suffix)
-        if counts[capture.name] > 1 and _is_video(capture.uri)
+        if counts[capture.name] > 1 and is_video(capture.uri)
         else capture
         for capture in captures
     )
@@ -268,7 +265,7 @@ def _check_view(name: str, view: ViewFacts, folder: str, sources: dict[str, str]
     """Raise ValueError where what a capture file says of a view does not fit its footage."""
     if name not in sources:
         raise ValueError(f"there is no view {name!r}, only {', '.join(sources)}")
-    if _is_video(sources[name]) and (view.fps or view.times):
+    if is_video(sources[name]) and (view.fps or view.times):
         key = "fps" if view.fps else "times"
         raise ValueError(f"views.{name}.{key} is for folders of images; a video tells its own")
     if view.times is not None:
@@ -287,10 +284,6 @@ def _check_options(dataset: str, options: dict[str, Any]) -> None:
                 f"dataset {dataset}: {name} must be one of {', '.join(known)}, "
                 f"got {options[name]!r}"
             )
-
-
-def _is_video(url: str) -> bool:
-    return url.lower().endswith(VIDEO_SUFFIXES)
 
 
 def _file_name(url: str) -> str:

@@ -17,6 +17,7 @@ from tests.datasets.world import (
     reader,
     write_image,
 )
+from tests.forbidden import forbid
 
 CAMERA = camera_at(15, distorted=False)
 NUM_FRAMES, UNLABELLED, EMPTY = 6, 2, 4
@@ -119,6 +120,19 @@ def test_broken_files_cost_their_video_and_broken_images_their_frame(tmp_path: P
         for frame in reader().frames(uri, [k / 25 for k in range(6)]):
             frames.append(frame.index)
     assert frames == [0, 1, 4] and caught.value.num_lost == 1
+
+
+def test_an_image_that_may_not_be_read_costs_its_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = list_dataset("posetrack18", write_posetrack(tmp_path, {"000001_a": "train"}))
+    forbid(monkeypatch, "000003.jpg")
+    uri = listing.captures[0].views[0].uri
+    frames = []
+    with pytest.raises(BrokenOffError, match=r"000003\.jpg cannot be read: Permission denied"):
+        for frame in reader().frames(uri, [k / 25 for k in range(6)]):
+            frames.append(frame.index)
+    assert frames == [0, 1, 4, 5]
 
 
 def test_the_fingerprint_changes_with_the_annotations(tmp_path: Path) -> None:

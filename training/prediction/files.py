@@ -9,11 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from catalog import storage
-from training.loading.placed import Bytes
 from training.png import encode_png
 from training.prediction.ply import encode_ply
 from training.prediction.predictor import Person
@@ -57,17 +55,6 @@ def write_predictions(folder: str, about: Mapping[str, Any], frames: Sequence[An
     text = json.dumps({**about, "frames": list(frames)}, indent=1, allow_nan=False)
     storage.write_text(url, text + "\n")
     return url
-
-
-def decode_picture(data: bytes, name: str) -> Bytes:
-    """Read an image as RGB, upright as its camera was held.
-
-    Raises ValueError for what is none or damaged.
-    """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise ValueError(f"{name} is not an image that can be read")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _pack(arrays: Mapping[str, Any]) -> bytes:

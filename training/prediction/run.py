@@ -10,21 +10,18 @@ from typing import Any
 import numpy as np
 
 from catalog import storage
+from catalog.footage import is_video, read_rgb
 from catalog.progress import show_progress
 from training.loading.placed import Bytes
 from training.png import encode_png
 from training.prediction.crops import usual_camera
-from training.prediction.files import (
-    decode_picture,
-    write_person,
-    write_predictions,
-)
+from training.prediction.files import write_person, write_predictions
 from training.prediction.inputs import Finder, Found
 from training.prediction.overlay import colour_of, draw_answers
 from training.prediction.overlay_video import OverlayVideo
 from training.prediction.predictor import Person, Predictor
 from training.prediction.tracks import Tracks
-from training.prediction.video import SUFFIXES, open_video
+from training.prediction.video import open_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +64,7 @@ class Prediction:
         for url, name in zip(inputs, _folder_names(inputs), strict=True):
             folder = storage.join(self._config.out, name)
             try:
-                if second is None and url.lower().endswith(SUFFIXES):
+                if second is None and is_video(url):
                     done(self.on_video(url, folder))
                 else:
                     done(self.on_image(url, folder, second))
@@ -80,11 +77,11 @@ class Prediction:
         """Predict on an image, for two views with a `second` one of the instant, and return the
         overlay's URL. Raises ValueError for a damaged image, and when nobody is found.
         """
-        image = _read(url)
+        image = read_rgb(url)
         found = self._people(image, 0)
         other = None
         if second is not None:
-            pixels = _read(second)
+            pixels = read_rgb(second)
             other = pixels, self._people(pixels, 1)
         if not found:
             raise ValueError(f"nobody was found in {url}: give their boxes with --boxes FILE")
@@ -187,14 +184,6 @@ class Prediction:
             "pixels_from_cam": camera.tolist(), "overlay": overlay,
         }  # fmt: skip
         write_predictions(folder, about, frames)
-
-
-def _read(url: str) -> Bytes:
-    """An image's RGB pixels. Raises ValueError for one that is damaged or not there."""
-    try:
-        return decode_picture(storage.read_bytes(url), url)
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {url}") from None
 
 
 def _folder_names(inputs: Sequence[str]) -> list[str]:

@@ -11,7 +11,6 @@ import numpy as np
 from catalog import storage
 from training.loading.placed import Bytes
 
-SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 USUAL_FPS = 30.0  # of files that do not say
 MISCOUNTED = 2  # frames that a container may promise too much
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog import storage
+from catalog.footage import read_rgb
 from mining.decoding.decoders import nearest
 from mining.decoding.video import DecodeConfig, VideoReader
 from mining.sources.base import BrokenOffError, Frame, ViewInfo
@@ -99,30 +99,13 @@ def open_view(uri: str) -> AnnotatedView:
 def _compose(view: AnnotatedView, tiles: Sequence[Tile]) -> NDArray[np.uint8]:
     """The RGB frame (H, W, 3): an image, or cut-out windows put back where they were cut."""
     if view.size_px is None:
-        return read_image(tiles[0].file)
+        return read_rgb(tiles[0].file)
     width, height = view.size_px
     frame = np.zeros((height, width, 3), np.uint8)
     for tile in tiles:
         assert tile.window_px is not None
         x0, y0, x1, y1 = (round(edge) for edge in tile.window_px)
-        image = cv2.resize(read_image(tile.file), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(read_rgb(tile.file), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
         left, top, right, bottom = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
         frame[top:bottom, left:right] = image[top - y0 : bottom - y0, left - x0 : right - x0]
     return frame
-
-
-def read_image(file: str) -> NDArray[np.uint8]:
-    """Read an image as RGB (H, W, 3). Raises ValueError naming it when it is missing or broken."""
-    try:
-        data = storage.read_bytes(file)
-    except FileNotFoundError:
-        raise ValueError(f"{file_name(file)} is not there") from None
-    return decode_image(data, file_name(file))
-
-
-def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode an image file's bytes to RGB (H, W, 3). Raises ValueError, naming it."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise ValueError(f"{name} is not an image that can be read")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
