@@ -3,11 +3,9 @@
 A new kind is one entry here, or an entry point in `crosspairs.readers`.
 """
 
-from importlib.metadata import entry_points
-
 from mining.decoding.images import ImageSequenceReader
 from mining.decoding.video import DecodeConfig, VideoReader
-from mining.plugins import load_plugin
+from mining.plugins import find_plugin
 from mining.sources.base import Reader
 
 
@@ -40,11 +38,6 @@ class Readers:
             from mining.sources.datasets.reader import AnnotatedReader
 
             return AnnotatedReader(self._config)
-        known = {entry.name: entry for entry in entry_points(group="crosspairs.readers")}
-        if name not in known:
-            raise ValueError(
-                f"unknown reader {name!r}; there are: video, images, synthetic, annotated"
-                + "".join(f", {other}" for other in known)
-            )
-        reader: Reader = load_plugin(known[name])()
+        ours = ("video", "images", "synthetic", "annotated")
+        reader: Reader = find_plugin("crosspairs.readers", name, f"unknown reader {name!r}", ours)()
         return reader

@@ -7,7 +7,6 @@ returns a HandFinder.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.detecting.config import DetectConfig
-from mining.plugins import load_plugin
+from mining.plugins import find_plugin, plugin_names
 from mining.sources.base import Detection, Part
+
+GROUP = "crosspairs.hand_finders"  # entry points of other packages
+OURS = ("default", "the path of a .task file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +55,12 @@ def make_hand_finder(config: DetectConfig) -> HandFinder:
 
     Raises ValueError, naming those there are, for an unknown one.
     """
-    known = {entry.name: entry for entry in entry_points(group="crosspairs.hand_finders")}
-    if config.hand_model in known:
-        finder: HandFinder = load_plugin(known[config.hand_model])(config)
+    is_google = config.hand_model == "default" or Path(config.hand_model).expanduser().is_file()
+    if config.hand_model in plugin_names(GROUP) or not is_google:
+        unknown = f"detect.hand_model={config.hand_model}: unknown"
+        make = find_plugin(GROUP, config.hand_model, unknown, OURS)
+        finder: HandFinder = make(config)
         return finder
-    if config.hand_model != "default" and not Path(config.hand_model).expanduser().is_file():
-        names = ", ".join(["default", "the path of a .task file", *known])
-        raise ValueError(f"detect.hand_model={config.hand_model}: unknown; there are: {names}")
     from mining.detecting.google_hands import GoogleHandFinder
 
     return GoogleHandFinder(config)

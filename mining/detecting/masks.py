@@ -8,7 +8,6 @@ returns a Segmenter.
 
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,12 +18,14 @@ from scipy.optimize import linear_sum_assignment
 
 from mining.detecting.config import DetectConfig
 from mining.detecting.yolo import load_yolo
-from mining.plugins import load_plugin
+from mining.plugins import find_plugin, plugin_names
 from mining.sources.base import Detection
 
 if TYPE_CHECKING:
     import ultralytics
 
+GROUP = "crosspairs.segmenters"  # entry points of other packages
+OURS = ("none", "the path of a weights file")
 MIN_OVERLAP = 0.5  # intersection over union of a mask's box with a person's for it to be theirs
 PERSON_CLASS = 0  # of COCO's 80
 
@@ -47,13 +48,11 @@ def make_segmenter(config: DetectConfig) -> Segmenter | None:
     """
     if config.masks == "none":
         return None
-    known = {entry.name: entry for entry in entry_points(group="crosspairs.segmenters")}
-    if config.masks in known:
-        segmenter: Segmenter = load_plugin(known[config.masks])(config)
+    is_file = Path(config.masks).expanduser().is_file()
+    if config.masks in plugin_names(GROUP) or not is_file:
+        make = find_plugin(GROUP, config.masks, f"detect.masks={config.masks}: unknown", OURS)
+        segmenter: Segmenter = make(config)
         return segmenter
-    if not Path(config.masks).expanduser().is_file():
-        names = ", ".join(["none", "the path of a weights file", *known])
-        raise ValueError(f"detect.masks={config.masks}: unknown; there are: {names}")
     return UltralyticsSegmenter(config)
 
 

@@ -6,7 +6,6 @@ DetectConfig and returns a Detector.
 """
 
 from functools import cached_property
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from mining.detecting.config import DetectConfig
 from mining.detecting.yolo import load_yolo
-from mining.plugins import load_plugin
+from mining.plugins import find_plugin
 from mining.sources.base import Detection
 
 if TYPE_CHECKING:
@@ -39,11 +38,9 @@ def make_detector(config: DetectConfig) -> Detector:
     """
     if config.detector == "ultralytics":
         return UltralyticsDetector(config)
-    known = {entry.name: entry for entry in entry_points(group="crosspairs.detectors")}
-    if config.detector not in known:
-        names = ", ".join(["ultralytics", *known])
-        raise ValueError(f"detect.detector={config.detector}: unknown; there are: {names}")
-    detector: Detector = load_plugin(known[config.detector])(config)
+    unknown = f"detect.detector={config.detector}: unknown"
+    make = find_plugin("crosspairs.detectors", config.detector, unknown, ["ultralytics"])
+    detector: Detector = make(config)
     return detector
 
 

@@ -7,13 +7,12 @@ A source tells what is known in the pixels of its own full images and in the cam
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.plugins import load_plugin
+from mining.plugins import find_plugin, plugin_names
 from mining.sources.base import DatasetSpec, Part, SourceProblem
 from shards.labels import Body
 
@@ -138,7 +137,7 @@ class LabelledSource(Protocol):
 
 def labelled_adapters() -> list[str]:
     """The names of all labelled sources: ours, and those that other packages make known."""
-    return [*LABELLED, *(entry.name for entry in entry_points(group=GROUP))]
+    return [*LABELLED, *plugin_names(GROUP)]
 
 
 def is_labelled(adapter: str) -> bool:
@@ -152,8 +151,6 @@ def make_labelled_source(adapter: str) -> LabelledSource:
         module, _, name = LABELLED[adapter].partition(":")
         ours: LabelledSource = getattr(import_module(f"mining.labelling.{module}"), name)()
         return ours
-    for entry in entry_points(group=GROUP, name=adapter):
-        theirs: LabelledSource = load_plugin(entry)()
-        return theirs
-    known = ", ".join(labelled_adapters())
-    raise ValueError(f"unknown labelled adapter {adapter!r}; there are: {known}")
+    unknown = f"unknown labelled adapter {adapter!r}"
+    theirs: LabelledSource = find_plugin(GROUP, adapter, unknown, list(LABELLED))()
+    return theirs

@@ -1,13 +1,12 @@
 """From what the user wrote after DATASET= to a dataset and the source that lists its captures."""
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from catalog.names import dataset_name, read_dataset_file
 from mining.labelling.source import labelled_adapters
-from mining.plugins import load_plugin
+from mining.plugins import find_plugin, plugin_names
 from mining.sources.base import DatasetSpec, Source
 
 BUILT_IN: Mapping[str, str] = {
@@ -26,6 +25,7 @@ BUILT_IN_CONFIG: Mapping[str, dict[str, Any]] = {
     },
 }
 GROUP = "crosspairs.sources"  # entry points of other packages
+OURS = ("folder", "demo", "synthetic")  # beside the datasets' adapters
 FILE_KEYS = {"name", "adapter", "root", "options", "config"}
 
 
@@ -70,19 +70,16 @@ def make_source(adapter: str) -> Source:
 
     if adapter in ADAPTERS:
         return DatasetSource(adapter)
-    for entry in entry_points(group=GROUP, name=adapter):
-        source: Source = load_plugin(entry)()
-        return source
-    names = ", ".join([*paired_adapters(), *labelled_adapters()])
-    raise ValueError(f"unknown adapter {adapter!r}; there are: {names}")
+    ours = [*OURS, *ADAPTERS, *labelled_adapters()]
+    source: Source = find_plugin(GROUP, adapter, f"unknown adapter {adapter!r}", ours)()
+    return source
 
 
 def paired_adapters() -> list[str]:
     """The names of all sources of captures: ours, and those that other packages make known."""
     from mining.sources.datasets.source import ADAPTERS
 
-    known = [entry.name for entry in entry_points(group=GROUP)]
-    return ["folder", "demo", "synthetic", *ADAPTERS, *known]
+    return [*OURS, *ADAPTERS, *plugin_names(GROUP)]
 
 
 def _read_dataset_file(path: Path) -> tuple[DatasetSpec, dict[str, Any]]:
