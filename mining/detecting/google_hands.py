@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mining.detecting.hand_model import (
     square_of_points,
 )
 from mining.detecting.hands import HandReject
+from mining.detecting.weights import hand_weights
 from mining.detecting.wrists import Wrist, wrists_of
 from mining.sources.base import Detection, Part
 
@@ -32,7 +34,11 @@ class GoogleHandFinder:
 
     def __init__(self, config: DetectConfig) -> None:
         self.config = config
-        self.model = HandModel(config.hand_model)
+
+    @cached_property
+    def model(self) -> HandModel:
+        """Both networks, their file fetched when the first frame comes."""
+        return HandModel(str(hand_weights(self.config.hand_model)))
 
     def at_wrists(
         self, image: NDArray[np.uint8], bodies: Sequence[Detection]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.detecting.config import DetectConfig
+from mining.detecting.weights import people_weights
 from mining.detecting.yolo import load_yolo
 from mining.plugins import find_plugin
 from mining.sources.base import Detection
@@ -56,7 +57,7 @@ class UltralyticsDetector:
     @cached_property
     def model(self) -> "ultralytics.YOLO":
         """The network, loaded when the first frame comes: annotated footage never needs it."""
-        return load_yolo(self.config.weights, "pose")
+        return load_yolo(str(people_weights(self.config.weights)), "pose")
 
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
         """See Detector."""

