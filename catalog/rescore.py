@@ -5,22 +5,19 @@ the part that mining writes with it. Parts are rewritten one by one, each atomic
 whose scores change: a run that was killed is finished by the same command.
 """
 
-import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import parts, query, storage
-from catalog.config import config_hash
 from catalog.ids import content_id
 from catalog.parts import PartName
+from catalog.runs import record_run
 from catalog.schemas import PAIR_TERMS, PAIRS
 from catalog.scores import expression_of
-from catalog.versions import package_versions
 
 # The expression ends with a line of its own, so that it may end with a comment.
 CHANGES = """
@@ -47,14 +44,6 @@ class ScoreChange:
     num_parts: int
     median_before: float | None
     median_after: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RescoreConfig:
-    """What a row of `runs` records: what was asked for, and the SQL that it meant."""
-
-    score: str
-    expression: str
 
 
 def check_score(score: str) -> str:
@@ -86,10 +75,18 @@ def rescore(root: str, dataset: str | None, score: str) -> ScoreChange:
     names = [name for name in sorted(parts.list_parts(root, "pairs")) if name.scope in changed]
     for name in names:
         _rewrite(root, name, expression)
+    asked = {"score": score, "expression": expression}
     for name in sorted({row["dataset"] for row in captures if row["num_changed"]}):
-        row = _run_row(name, RescoreConfig(score=score, expression=expression), len(names))
-        row |= {"started": started, "wall_s": round(time.perf_counter() - clock, 3)}
-        parts.commit(root, PartName(row["run_id"], "rescore", "run"), {"runs": [row]})
+        record_run(
+            root,
+            content_id("rescore", name, asked, started.isoformat()),
+            "rescore",
+            dataset=name,
+            config=asked,
+            started=started,
+            wall_s=time.perf_counter() - clock,
+            num_units=len(names),
+        )
     return ScoreChange(
         num_pairs=sum(row["num_pairs"] for row in captures),
         num_changed=sum(row["num_changed"] for row in captures),
@@ -114,20 +111,3 @@ def _rewrite(root: str, name: PartName, expression: str) -> None:
     columns["score"] = pa.array(query.evaluate(expression, terms), pa.float64())
     rescored = pa.table([columns[field.name] for field in PAIRS.schema], schema=PAIRS.schema)
     parts.write_table(url, rescored.combine_chunks())
-
-
-def _run_row(dataset: str, config: RescoreConfig, num_parts: int) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat()
-    return {
-        "run_id": content_id("rescore", dataset, config_hash(config), now),
-        "stage": "rescore",
-        "dataset": dataset,
-        "config": json.dumps({"score": config.score, "expression": config.expression}),
-        "config_hash": config_hash(config),
-        "versions": json.dumps(package_versions()),
-        "worker_seconds": "{}",
-        "num_units": num_parts,
-        "num_frames": 0,
-        "num_skipped": 0,
-        "num_failed": 0,
-    }

@@ -9,7 +9,6 @@ not done again; when a key has changed, the unit is done again and what the old 
 """
 
 import itertools
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -22,8 +21,8 @@ from catalog.config import config_hash, to_dict
 from catalog.ids import content_id
 from catalog.parts import PartName
 from catalog.rescore import check_score, rescore
+from catalog.runs import record_run
 from catalog.schemas import TABLES
-from catalog.versions import package_versions
 from mining import pair, probe, segment
 from mining.config import MiningConfig
 from mining.detecting.look import Looker, needs_models
@@ -310,28 +309,19 @@ class Run:
         self.report.num_done += len(pending)
         self.report.num_failed += num_failed
         self.report.seconds[stage] = wall_s
-        parts.commit(
+        record_run(
             self.root,
-            PartName(self._run_id, stage, "run"),
-            {
-                "runs": [
-                    {
-                        "run_id": self._run_id,
-                        "stage": stage,
-                        "dataset": self.dataset,
-                        "config": json.dumps(to_dict(self.config)),
-                        "config_hash": config_hash(self.config),
-                        "versions": json.dumps(package_versions()),
-                        "started": started,
-                        "wall_s": round(wall_s, 3),
-                        "worker_seconds": json.dumps(seconds),
-                        "num_units": len(pending),
-                        "num_frames": num_frames,
-                        "num_skipped": len(units) - len(pending),
-                        "num_failed": num_failed,
-                    }
-                ]
-            },
+            self._run_id,
+            stage,
+            dataset=self.dataset,
+            config=to_dict(self.config),
+            started=started,
+            wall_s=wall_s,
+            num_units=len(pending),
+            num_frames=num_frames,
+            num_skipped=len(units) - len(pending),
+            num_failed=num_failed,
+            worker_seconds=seconds,
         )
 
     def remove_old_captures(self, listed: Mapping[str, Named], excluded: Set[str]) -> None:

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from catalog import parts, storage
-from catalog.config import config_hash, to_dict
+from catalog import parts, runs, storage
+from catalog.config import to_dict
 from catalog.ids import content_id
 from catalog.names import slug
 from catalog.parts import PartName, Row
-from catalog.versions import package_versions
 from shards.format import ShardIndex
 from shards.plan import Plan
 
@@ -110,17 +109,14 @@ def remove_rows(root: str, name: str) -> None:
 def record_run(root: str, plan: Plan, started: datetime, wall_s: float, num_failed: int) -> None:
     """Write the row of `runs` for a build that did work; it alone knows the clock."""
     run_id = content_id(plan.plan_hash, started.isoformat())
-    row = {
-        "run_id": run_id,
-        "stage": UNIT,
-        "dataset": plan.dataset,
-        "config": json.dumps({"where": plan.where, **to_dict(plan.config)}),
-        "config_hash": config_hash(plan.config),
-        "versions": json.dumps(package_versions()),
-        "started": started,
-        "wall_s": round(wall_s, 3),
-        "num_units": 1,
-        "num_skipped": 0,
-        "num_failed": int(num_failed > 0),
-    }
-    parts.commit(root, PartName(run_id, UNIT, "run"), {"runs": [row]})
+    runs.record_run(
+        root,
+        run_id,
+        UNIT,
+        dataset=plan.dataset,
+        config={"where": plan.where, **to_dict(plan.config)},
+        started=started,
+        wall_s=wall_s,
+        num_units=1,
+        num_failed=int(num_failed > 0),
+    )

@@ -125,11 +125,12 @@ def test_a_part_of_an_earlier_version_gets_the_columns_it_lacks(root):
 
 def test_a_new_ranking_is_a_row_of_runs(root):
     rescore.rescore(root, "tiny", "hard")
-    rows = query.select(root, "SELECT stage, dataset, config, num_units FROM runs").to_pylist()
+    rows = query.select(root, "SELECT * FROM runs").to_pylist()
     assert [(row["stage"], row["dataset"], row["num_units"]) for row in rows] == [
         ("rescore", "tiny", 3)
     ]
     assert '"score": "hard"' in rows[0]["config"]
+    assert None not in rows[0].values()
 
 
 @pytest.mark.parametrize(

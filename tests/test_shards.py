@@ -277,6 +277,14 @@ def test_the_catalog_names_every_sample(root: str) -> None:
 # The same plan, the same bytes
 
 
+def test_a_build_is_a_row_of_runs_that_lacks_nothing(root: str) -> None:
+    build(root)
+    [row] = rows(root, "SELECT * FROM runs WHERE stage = 'shards'")
+    assert row.pop("dataset") is None, "of all datasets"
+    assert None not in row.values()
+    assert (row["num_units"], row["num_frames"], row["worker_seconds"]) == (1, 0, "{}")
+
+
 def test_another_process_and_another_root_give_the_same_bytes(root: str, tmp_path: Path) -> None:
     first = digests(build(root).url)
     other = str(tmp_path / "elsewhere")
