@@ -9,7 +9,10 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any, Literal, TextIO
 
+from catalog.measurements import markdown
+
 Format = Literal["table", "json", "csv"]
+SHOWN = ("metric", "value", "unit", "goal", "count", "compared_with")  # of measured figures
 MAX_CELL = 80  # characters of one cell in a table; the last column is never cut
 
 
@@ -32,6 +35,22 @@ def print_rows(
             writer.writerows(plain)
     else:
         _print_table(plain, out)
+
+
+def print_measured(
+    rows: Sequence[dict[str, Any]], style: Literal["table", "json", "markdown"], text: str = ""
+) -> None:
+    """Print recorded figures (catalog/measurements.py); in place of a table `text`, where there is
+    one.
+    """
+    if style == "markdown":
+        print(markdown(rows))
+    elif style == "json":
+        print_rows(rows, "json")
+    elif text:
+        print(text)
+    else:
+        print_rows([{name: row[name] for name in SHOWN} for row in rows])
 
 
 def _print_table(rows: Sequence[dict[str, Any]], out: TextIO) -> None:

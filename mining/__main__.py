@@ -8,7 +8,7 @@ import time
 from catalog import parts, query, storage
 from catalog.commands import DEFAULT_ROOT, UsageError, add_command, main
 from catalog.config import override, override_from_table, to_dict
-from catalog.report import print_rows
+from catalog.report import print_measured, print_rows
 from mining.sources.registry import BUILT_IN, resolve_dataset
 
 STATUS = """
@@ -157,7 +157,7 @@ def run_failures(arguments: argparse.Namespace) -> int:
 
 def run_quality(arguments: argparse.Namespace) -> int:
     """Mine synthetic scenes and the demo, and measure the pairs against the truth."""
-    from catalog.measurements import markdown, record
+    from catalog.measurements import record
     from catalog.progress import show_progress
     from mining.quality.report import failed_goals, measure_quality
 
@@ -167,13 +167,7 @@ def run_quality(arguments: argparse.Namespace) -> int:
         lambda done, total, stage: show_progress(done, total, stage, "units"),
     )
     rows = record(arguments.root, "quality", measured)
-    if arguments.format == "markdown":
-        print(markdown(rows))
-    else:
-        shown = ("metric", "value", "unit", "goal", "count", "compared_with")
-        every = arguments.format == "json"
-        print_rows([row if every else {key: row[key] for key in shown} for row in rows],
-                   arguments.format)  # fmt: skip
+    print_measured(rows, arguments.format)
     missed = failed_goals(measured)
     if missed:
         print(f"goals missed: {', '.join(missed)}", file=sys.stderr)

@@ -6,8 +6,8 @@ import sys
 from catalog import storage
 from catalog.commands import add_command
 from catalog.config import override
+from catalog.report import print_measured
 from training.commands.arguments import Commands, add_report, add_settings, add_shards, size_of
-from training.commands.measured import print_measured
 
 
 def add(commands: Commands) -> None:
@@ -38,5 +38,5 @@ def run_bench(options: argparse.Namespace) -> int:
 
     for measured in measure_speed(options.shards, bench, show):
         rows += record(root, "bench-train", measured)  # at once: a later part may be cut off
-    print_measured(rows, options.format, "")
+    print_measured(rows, options.format)
     return 0

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from catalog import storage
 from catalog.commands import add_command
+from catalog.report import print_measured
 from training.commands.arguments import Commands, add_report, add_shards, size_of
-from training.commands.measured import print_measured
 
 
 def add(commands: Commands) -> None:
