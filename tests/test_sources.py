@@ -126,6 +126,39 @@ def test_a_wrong_calibration_costs_only_the_cameras(tmp_path: Path) -> None:
     assert "mined without calibration" in found.problems[0].error
 
 
+@pytest.mark.parametrize(
+    "file", ["calib.yaml", "Calibration.XML", "cameras.json", "take1/extrinsics.npz", "calib.txt"]
+)
+@pytest.mark.parametrize("capture_file", [False, True])
+def test_a_calibration_in_another_format_is_named_and_costs_nothing(
+    tmp_path: Path, file: str, capture_file: bool
+) -> None:
+    for name in ("left", "right", "take1"):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "video.mp4", 4)
+    if capture_file:
+        (tmp_path / "capture.toml").touch()
+    found = listing(tmp_path)
+    assert found.problems == ()
+    (tmp_path / file).write_text("fx: 1200")
+    again = listing(tmp_path)
+    assert again.captures == found.captures
+    [problem] = again.problems
+    assert problem.unit == ("take1" if "/" in file else tmp_path.name)
+    assert f"a format that is not read ({Path(file).name}): its footage is" in problem.error
+    assert problem.error.endswith("are named *calibration.toml or *.qca.txt")
+
+
+def test_ordinary_files_and_calibrations_that_are_read_are_no_problem(tmp_path: Path) -> None:
+    write_video(tmp_path / "camera1.mp4", 4)
+    for name in ("camera1.csv", "camera.txt", "notes.txt", "scene.json", "camera1.jpg", "my.toml"):
+        (tmp_path / name).write_text("anything")
+    assert listing(tmp_path).problems == ()
+    (tmp_path / "calib.yaml").write_text("of another program")
+    (tmp_path / "calibration.toml").write_text(CAMERA.format(name="camera1", x=0.0))
+    assert listing(tmp_path).problems == ()
+
+
 def test_a_folder_with_nothing_in_it_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds neither videos nor images: give a video"):
         listing(tmp_path)

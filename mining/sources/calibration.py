@@ -11,6 +11,7 @@ Ours (`calibration.toml`) has one table per camera, named like its video or fold
 The camera's axes are OpenCV's: x to the right, y down, z ahead.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,10 +45,22 @@ FORMATS: Mapping[str, Callable[[str], dict[str, Camera]]] = {
     ".qca.txt": read_qca,
 }
 
+# Names that calibrations have in formats that are not read here; lists of times and notes, as
+# camera1.csv or camera.txt, are not among them.
+OTHER_NAMES = re.compile(
+    r"(calib|intrinsic|extrinsic)[^/]*\.(csv|json|mat|npy|npz|pickle|pkl|toml|txt|xml|ya?ml)$"
+    r"|camera[^/]*\.(json|mat|npy|npz|pickle|pkl|toml|xml|ya?ml)$"
+)
+
 
 def is_calibration(name: str) -> bool:
     """Tell by its name whether a file is a calibration."""
     return any(name.lower().endswith(suffix) for suffix in FORMATS)
+
+
+def looks_like_calibration(name: str) -> bool:
+    """Tell by its name whether a file may well be a calibration in a format that is not read."""
+    return not is_calibration(name) and OTHER_NAMES.search(name.lower()) is not None
 
 
 def read_calibration(url: str) -> dict[str, Camera]:

@@ -3,7 +3,8 @@
 Below the root, a folder with a calibration file or a `capture.toml` is one capture: its videos, or
 its subfolders with one video or with images each, are the views, named like the file's cameras.
 With `layout = "views"` so is every folder of videos. Everywhere else each video is a capture of its
-own, and so is each folder of images.
+own, and so is each folder of images. A file that looks like a calibration in a format that is not
+read is a problem that costs nothing else.
 """
 
 import os
@@ -20,7 +21,12 @@ from mining.decoding.images import DEFAULT_FPS, image_sequence_uri, list_images,
 from mining.geometry.cameras import Camera
 from mining.sources import capture_file
 from mining.sources.base import Capture, DatasetSpec, Listing, SourceProblem, View
-from mining.sources.calibration import is_calibration, read_calibration
+from mining.sources.calibration import (
+    FORMATS,
+    is_calibration,
+    looks_like_calibration,
+    read_calibration,
+)
 from mining.sources.capture_file import CaptureFacts, ViewFacts, parse_capture
 
 DEFAULT_OPTIONS: dict[str, Any] = {
@@ -29,6 +35,7 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "layout": "captures",
     "sync": "given",
 }
+MAX_NAMED = 3  # files of a kind, in one problem
 CHOICES = {"layout": ("captures", "views"), "sync": capture_file.SYNCS}
 
 
@@ -72,12 +79,21 @@ class _Walk:
         self.visited: set[str] = set()
 
     def folder(self, folder: str) -> Iterator[Capture]:
+        """The captures in a folder and below it."""
         real = os.path.realpath(folder)
         if real in self.visited:  # a link that leads back
             return
         self.visited.add(real)
         files = storage.list_files(folder)
         calibrations = [file for file in files if is_calibration(file)]
+        captures = list(self._captures(folder, files, calibrations))
+        if captures and not calibrations:
+            self._name_unread(folder, files)
+        yield from captures
+
+    def _captures(
+        self, folder: str, files: Sequence[str], calibrations: Sequence[str]
+    ) -> Iterator[Capture]:
         capture_files = [file for file in files if _file_name(file) == capture_file.NAME]
         if calibrations or capture_files:
             yield from self.multi_view(folder, calibrations, capture_files)
@@ -113,6 +129,9 @@ class _Walk:
             self._problem(name, f"{name} has {what} but neither videos nor images")
             return
         cameras = self._cameras(folder, calibrations) if calibrations else {}
+        if not calibrations:
+            for subfolder in storage.list_folders(folder):
+                self._name_unread(subfolder, storage.list_files(subfolder))
         facts = CaptureFacts()
         if capture_files:
             facts = self._facts(folder, capture_files[0], dict(sources))
@@ -175,6 +194,18 @@ class _Walk:
         except ValueError as error:
             self._problem(name, f"{error}; its views are mined without calibration")
             return {}
+
+    def _name_unread(self, folder: str, files: Sequence[str]) -> None:
+        """Say which files of a folder look like a calibration and are not read."""
+        unread = [_file_name(file) for file in files if looks_like_calibration(_file_name(file))]
+        if unread:
+            name, more = self._name(folder), ", ..." if len(unread) > MAX_NAMED else ""
+            self._problem(
+                name,
+                f"{name} holds what looks like a calibration in a format that is not read "
+                f"({', '.join(unread[:MAX_NAMED])}{more}): its footage is mined without; those "
+                f"that are read are named *{' or *'.join(FORMATS)}",
+            )
 
     def _facts(self, folder: str, file: str, sources: dict[str, str]) -> CaptureFacts:
         """What the folder's capture file says; a wrong one costs the pairs across views, because
