@@ -49,6 +49,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
+def value_text(value: Any) -> str:
+    """Return a setting's value as the text that `override` reads."""
+    if isinstance(value, tuple):
+        return ",".join(map(value_text, value))
+    text = " ".join(str(value).split())
+    return text.lower() if value is None or isinstance(value, bool) else text
+
+
 def config_hash(*configs: Any) -> str:
     """Hash the resolved values of one or more configs (part of every work unit's content key)."""
     return content_id(*[to_dict(config) for config in configs])

@@ -5,9 +5,9 @@ import dataclasses
 import sys
 import time
 
-from catalog import parts, query, storage
+from catalog import parts, query, settings, storage
 from catalog.commands import DEFAULT_ROOT, UsageError, add_command, main
-from catalog.config import override, override_from_table, to_dict
+from catalog.config import override, override_from_table
 from catalog.report import print_measured, print_rows
 from mining.sources.registry import BUILT_IN, resolve_dataset
 
@@ -113,12 +113,14 @@ def run_datasets(arguments: argparse.Namespace) -> int:
 
 
 def run_settings(arguments: argparse.Namespace) -> int:
-    """Print every setting with its value, ready for --set."""
+    """Print every setting with its value and meaning, ready for --set."""
     from mining.config import MiningConfig
 
-    for section, values in to_dict(override(MiningConfig(), arguments.set)).items():
-        for key, value in values.items():
-            print(f"{section}.{key} = {' '.join(str(value).split())}")
+    config = override(MiningConfig(), arguments.set)
+    if arguments.format == "markdown":
+        print(f"{settings.HEAD}\n\n{settings.chapter('Mining', config)}")
+    else:
+        print(settings.as_lines(settings.list_settings(config)))
     return 0
 
 
@@ -217,14 +219,15 @@ def build_parser() -> argparse.ArgumentParser:
     datasets = add_command(
         commands, "datasets", run_datasets, "list what can be mined", "python -m mining datasets"
     )
-    settings = add_command(
+    listed = add_command(
         commands,
         "settings",
         run_settings,
-        "list every setting with its default",
+        "list every setting with its default and its meaning",
         "python -m mining settings",
     )
-    for command in (mine, settings):
+    listed.add_argument("--format", choices=["lines", "markdown"], default="lines")
+    for command in (mine, listed):
         command.add_argument(
             "--set",
             action="append",

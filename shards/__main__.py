@@ -5,8 +5,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from catalog import settings
 from catalog.commands import DEFAULT_ROOT, add_command, main
-from catalog.config import override, valid_keys
+from catalog.config import override
 from catalog.names import dataset_name
 from catalog.progress import show_progress
 from catalog.query import select
@@ -58,6 +59,16 @@ def run_build(arguments: argparse.Namespace) -> int:
 def watch(tars: Iterable[Any], total: int) -> Iterator[Any]:
     """Show how many of the tars are written."""
     return show_progress(tars, total, "shards", "tars")
+
+
+def run_settings(arguments: argparse.Namespace) -> int:
+    """Print every setting of `build` with its default and meaning."""
+    config = ShardsConfig()
+    if arguments.format == "markdown":
+        print(settings.chapter("Shards", config))
+    else:
+        print(settings.as_lines(settings.list_settings(config)))
+    return 0
 
 
 def run_ls(arguments: argparse.Namespace) -> int:
@@ -145,7 +156,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help=f"a setting, repeatable: {', '.join(valid_keys(ShardsConfig()))}",
+        help="override a setting; repeatable (see `settings`)",
     )
     ls = add_command(
         commands,
@@ -173,6 +184,14 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m shards verify data/shards/demo",
     )
     verify.add_argument("url", metavar="URL", help="folder of a shard set")
+    listed = add_command(
+        commands,
+        "settings",
+        run_settings,
+        "list every setting of `build` with its default and its meaning",
+        "python -m shards settings",
+    )
+    listed.add_argument("--format", choices=["lines", "markdown"], default="lines")
     for command in (build, ls, peek, verify):
         command.add_argument("--format", choices=["table", "json"], default="table")
     for command in (build, ls):

@@ -22,7 +22,7 @@ COMMANDS = sorted(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_line_in_the_documentation_parses(command: str) -> None:
-    _, _, package, *arguments = shlex.split(re.sub(r" > \S+$", "", command))
+    _, _, package, *arguments = shlex.split(re.sub(r" >>? \S+$", "", command))
     import_module(f"{package}.__main__").build_parser().parse_args(arguments)
 
 

@@ -20,8 +20,8 @@ class OptimizerConfig:
     """
 
     base_lr: float = 1.5e-4  # for a batch of 256 pairs; proportional to the batch
-    beta1: float = 0.9
-    beta2: float = 0.95
+    beta1: float = 0.9  # of AdamW, for the mean of gradients ...
+    beta2: float = 0.95  # ... and for that of their squares
     weight_decay: float = 0.05  # of matrices; none for biases and other one-dimensional parameters
     warmup_share: float = 0.1  # of the run, over which the rate rises linearly from 0
     cosine_stretch: float = 2.0  # planned cosine, in runs: at 2 the run ends half-way down

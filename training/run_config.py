@@ -36,11 +36,11 @@ class RunConfig:
     The first budget that is set counts.
     """
 
-    num_steps: int | None = None
-    minutes: float | None = None
-    epochs: float | None = None
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_steps: int | None = None  # the run's length, which repeats exactly,
+    minutes: float | None = None  # or of training, restarts included,
+    epochs: float | None = None  # or through the shards; the first of the three that is set counts
+    seed: int = 0  # of first weights, order, augmentation and masks
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the rank's GPU where there is one
     precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
     compile: bool = False  # torch.compile; takes a minute or more before the first step
     strategy: Literal["ddp", "fsdp"] = "ddp"  # how several ranks share the model

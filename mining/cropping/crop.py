@@ -33,12 +33,12 @@ class CropConfig:
     size_px: int = STORED_PX  # side of the stored image
     margin: float = MARGIN  # side of the square over the longer side of the person
     hand_margin: float = HAND_MARGIN  # the same of a hand
-    jpeg_quality: int = 92
+    jpeg_quality: int = 92  # of the stored image, 1 to 100
     min_person_px: int = 96  # longer side of the person in the frame
     min_hand_px: int = 32  # the same of a hand
     min_keypoints: int = 8  # of a body's 17, with at least `min_confidence`
     min_hand_keypoints: int = 10  # of a hand's 21
-    min_confidence: float = 0.3
+    min_confidence: float = 0.3  # keypoints below it count as not seen
     min_inside: float = 0.6  # share of the square that lies within the frame
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ class TrackConfig:
     max_speed_sizes_per_s: float = (
         4.0  # a sprint across the view; halved once a track's velocity is known
     )
-    max_jump_sizes: float = 0.9  # however long the gap
+    max_jump_sizes: float = 0.9  # from one detection to the next, however long the gap
     position_slack_sizes: float = 0.1  # jitter of detections
     max_growth_per_s: float = 1.5  # natural logarithm of the size's change
     growth_slack: float = 0.3  # the same, for jitter: raised arms, feet cut off
@@ -47,8 +47,9 @@ class TrackConfig:
     max_prediction_s: float = 0.4  # velocity is trusted no longer
     min_pose_similarity: float = 0.15  # of keypoints after removing displacement, 0 to 1
     min_appearance_similarity: float = 0.5  # of colours from one detection to the next, 0 to 1
-    ambiguity_margin: float = 0.05  # cost (0 to 1) by which an assignment must beat its rival, or
-    # tracks are cut; twice that where a velocity is still unknown
+    # Cost (0 to 1) by which an assignment must beat its rival, or tracks are cut; twice that where
+    # a velocity is still unknown.
+    ambiguity_margin: float = 0.05
     duplicate_overlap: float = (
         0.7  # IoU and keypoint similarity above it: one person, detected twice
     )

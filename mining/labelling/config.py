@@ -12,7 +12,7 @@ class LabelConfig:
     size_px: int = STORED_PX  # side of the stored image
     margin: float = MARGIN  # side of the square over the longer side of the person
     hand_margin: float = HAND_MARGIN  # the same of a hand
-    jpeg_quality: int = 92
+    jpeg_quality: int = 92  # of the stored image, 1 to 100
     min_person_px: int = 96  # longer side of the person in the full image
     min_hand_px: int = 64  # the same of a hand
     min_inside: float = 0.4  # share of the square that lies within the image

@@ -36,8 +36,8 @@ class CandidateConfig:
     max_target_angle_deg: float = 90.0  # ... to here, and none known to lie outside
     pose_partners_per_crop: int = 2  # cross-pose partners sought for each crop
     pose_draws_per_partner: int = 3  # of which the one is taken that covers most
-    min_time_gap_s: float = 0.2
-    max_time_gap_s: float = 4.0
+    min_time_gap_s: float = 0.2  # cross-pose partners are sought from so far in time ...
+    max_time_gap_s: float = 4.0  # ... to so far
     min_target_distance: float = 0.1  # pose distances are sought evenly from here ...
     max_target_distance: float = 0.8  # ... to here; others only where there is nothing else
     pose_across_views: bool = False  # whether cross-pose partners may come from another view

@@ -3,7 +3,7 @@
 import argparse
 
 from catalog.commands import add_command
-from catalog.config import to_dict
+from catalog.settings import as_lines, chapter, list_settings, section
 from training.commands.arguments import Commands
 
 
@@ -13,20 +13,29 @@ def add(commands: Commands) -> None:
         commands,
         "presets",
         run_presets,
-        "list the ready-made configs, or show one",
+        "list the ready-made configs, or show one with the meaning of every value",
         "python -m training presets tiny --method siammae",
     )
     parser.add_argument("name", nargs="?", help="show every value of this one, ready for --set")
     parser.add_argument("--method", default="both", help="of pre-training (default: %(default)s)")
     parser.add_argument("--task", help="show the config of fine-tuning for this task instead")
+    parser.add_argument(
+        "--format", choices=("lines", "markdown"), default="lines",
+        help="markdown: every setting of every preset and task, with its default and its meaning",
+    )  # fmt: skip
 
 
 def run_presets(options: argparse.Namespace) -> int:
-    """List presets, methods and tasks, or print a preset as `section.key = value` lines."""
+    """List presets, methods and tasks, print a preset as `section.key = value` lines, or all
+    settings as Markdown.
+    """
     from training.finetuning.config import make_config
     from training.presets import METHODS, PRESETS, compose
     from training.tasks.registry import TASKS
 
+    if options.format == "markdown":
+        print(_reference())
+        return 0
     if options.name is None:
         for title, known in (("presets", PRESETS), ("methods", METHODS)):
             print(f"{title}:")
@@ -35,14 +44,28 @@ def run_presets(options: argparse.Namespace) -> int:
         print(f"tasks of fine-tuning, for the presets tiny, small and base:\n  {', '.join(TASKS)}")
         return 0
     config = make_config(options.task, options.name) if options.task else None
-    _print_values(to_dict(config or compose(options.name, options.method)))
+    print(as_lines(list_settings(config or compose(options.name, options.method))))
     return 0
 
 
-def _print_values(values: dict[str, object], prefix: str = "") -> None:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            _print_values(value, f"{prefix}{key}.")
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            print(f"{prefix}{key} = {text}".rstrip())
+def _reference() -> str:
+    """The chapters of docs/settings.md on training; presets give some settings other values."""
+    from training.finetuning.config import FinetuneConfig
+    from training.run_config import PretrainConfig
+    from training.tasks.registry import TASKS, task_config
+
+    of_tasks: dict[object, list[str]] = {}  # tasks by their config: some have the same
+    for name in TASKS:
+        of_tasks.setdefault(task_config(name, "base"), []).append(name)
+    finetuning = FinetuneConfig(task_name="", task=None)
+    as_above = ("task_name", "task", "init", "optimizer", "run")
+    return "\n".join(
+        [
+            chapter("Pre-training", PretrainConfig()),
+            chapter("Fine-tuning (init, optimizer and run are as above)", finetuning, as_above),
+            *(
+                section(f"task of {' and '.join(names)}, preset base", config, "task")
+                for config, names in of_tasks.items()
+            ),
+        ]
+    ).rstrip()

@@ -28,7 +28,7 @@ class BodyHeadConfig:
     mean (`pooled`) go through a small network.
     """
 
-    asking: Asking = "joints"
+    asking: Asking = "joints"  # how the tokens are asked, see above
     decoder: QueryDecoderConfig = field(default_factory=QueryDecoderConfig)
     dropout: float = DROPOUT  # of the grid's channels, in training
 

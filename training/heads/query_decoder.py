@@ -18,10 +18,10 @@ QUERY_STD = 0.02
 class QueryDecoderConfig:
     """The size of a decoder of queries."""
 
-    width: int = 128
-    depth: int = 2
-    heads: int = 4
-    mlp_ratio: float = 2.0
+    width: int = 128  # channels of a query
+    depth: int = 2  # blocks
+    heads: int = 4  # of attention
+    mlp_ratio: float = 2.0  # channels within a block's MLP over those of a query
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 4:

@@ -24,8 +24,8 @@ FINE_SHARE = 0.2  # of coarse offsets that fine ones have at first, so that surf
 class VertexHeadConfig:
     """How many vertices are found first, and by how many queries."""
 
-    num_coarse: int = 128
-    num_groups: int = 32
+    num_coarse: int = 128  # vertices that are found first
+    num_groups: int = 32  # of vertices that lie together, each with a query
     decoder: QueryDecoderConfig = field(default_factory=QueryDecoderConfig)
 
 

@@ -35,10 +35,11 @@ class StreamConfig(ShardFilesConfig):
     num_workers: int = 8  # loader processes; 0: load in the training process. Changes no result
     prefetch_batches: int = 2  # batches that each process prepares ahead
     window_shards: int = 8  # shards of a set that are shuffled together
-    # Shares of an epoch, `name=share` each; empty: as the data have them; not listed: none.
-    sources: tuple[str, ...] = ()  # by dataset
-    kinds: tuple[str, ...] = ()  # `cross_view=1`, `cross_pose=3`
-    parts: tuple[str, ...] = ()  # `body`, `left_hand`, `right_hand`
+    # Shares of an epoch by dataset, `name=share` each; empty: as the data have them; not listed:
+    # none.
+    sources: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # the same by kind: `cross_view=1,cross_pose=3`
+    parts: tuple[str, ...] = ()  # the same by part: `body`, `left_hand`, `right_hand`
     max_bad_share: float = 0.01  # damaged samples, as a share of all, above which the run stops
 
     def __post_init__(self) -> None:

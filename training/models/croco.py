@@ -34,17 +34,17 @@ MASK_TOKEN_STD = 0.02
 class CrocoConfig:
     """Size of the model; the defaults are CroCo v2 with a ViT-B encoder and the small decoder."""
 
-    image_px: int = 224
-    patch_px: int = 16
-    positions: Literal["sincos", "rope"] = "rope"
-    rope_base: float = 100.0
-    encoder_depth: int = 12
-    encoder_width: int = 768
-    encoder_heads: int = 12
-    decoder_depth: int = 8
-    decoder_width: int = 512
-    decoder_heads: int = 16
-    mlp_ratio: float = 4.0
+    image_px: int = 224  # side of an image
+    patch_px: int = 16  # side of a patch: one token
+    positions: Literal["sincos", "rope"] = "rope"  # added to tokens (v1), or rotations (v2)
+    rope_base: float = 100.0  # of the rotations' frequencies
+    encoder_depth: int = 12  # blocks
+    encoder_width: int = 768  # channels of a token
+    encoder_heads: int = 12  # of attention
+    decoder_depth: int = 8  # blocks of the decoder
+    decoder_width: int = 512  # channels of a token there
+    decoder_heads: int = 16  # of attention there
+    mlp_ratio: float = 4.0  # channels within a block's MLP over those of a token
     second_image: bool = True  # False: the decoder sees image a alone (MAE)
     keypoint_head: bool = False  # find 2D keypoints in image b; see loss.keypoint_weight
 

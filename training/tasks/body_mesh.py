@@ -28,10 +28,10 @@ class ModelFactors:
     orientation: float = 2.0  # mean squared difference of the root's matrix' entries
     rotations: float = 2.0  # the same of all other joints' matrices
     shape: float = 1.0  # mean squared difference
-    vertices: float = 10.0
-    joints: float = 10.0
-    reprojection: float = 5.0
-    camera: float = 2.0
+    vertices: float = 10.0  # mean distance along each axis in metres, around the root
+    joints: float = 10.0  # the same of keypoints
+    reprojection: float = 5.0  # log(1 + distance) of projected keypoints, in sides of the image
+    camera: float = 2.0  # difference of the root's log scale and place in the image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,10 @@ class FreeFactors:
     """What a unit of each term counts in the loss; see `mesh_losses.py`."""
 
     coarse: float = 10.0  # as `vertices`, of the coarse ones
-    vertices: float = 10.0
-    joints: float = 10.0
-    reprojection: float = 5.0
-    camera: float = 2.0
+    vertices: float = 10.0  # mean distance along each axis in metres, around the root
+    joints: float = 10.0  # the same of keypoints
+    reprojection: float = 5.0  # log(1 + distance) of projected keypoints, in sides of the image
+    camera: float = 2.0  # difference of the root's log scale and place in the image
 
 
 @dataclass(frozen=True, kw_only=True)

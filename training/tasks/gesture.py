@@ -35,7 +35,7 @@ class GestureConfig:
     parts: tuple[str, ...] = HANDS  # add `body` where whole pictures are labelled
     pool: Pool = "attention"  # or `mean`, which know no places; `grid`: every token at its place
     pool_heads: int = 4  # of the attention
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.1  # share of a label that is spread over all classes
 
     def __post_init__(self) -> None:
         if len(self.classes) != len(set(self.classes)):

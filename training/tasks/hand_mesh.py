@@ -26,7 +26,7 @@ MOST_VERTICES = 512  # in the losses: a hand has fewer than a body
 class HandMeshConfig:
     """Which of the two ways, and both ways' configs."""
 
-    form: Literal["model", "free"] = "model"
+    form: Literal["model", "free"] = "model"  # by a body model's parameters, or vertex by vertex
     model: BodyMeshConfig = field(default_factory=lambda: _of_hand(BodyMeshConfig()))
     free: BodyMeshFreeConfig = field(default_factory=lambda: _of_hand(BodyMeshFreeConfig()))
 
