@@ -4,7 +4,11 @@ that nobody gave, found from the people in them (mining/calibration/complete.py)
 A view that cannot be read costs only itself.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
 
 from catalog.ids import content_id, seed_of
 from mining.calibration.complete import CompletedView, complete_capture
@@ -17,7 +21,8 @@ from mining.sources.base import Capture, View, ViewInfo
 from mining.stage import Outcome, Tally, WorkUnit
 from mining.sync import set_clock
 
-VERSION = 2  # raise it when the rows of this stage change for the same input
+VERSION = 3  # raise it when the rows of this stage change for the same input
+MAX_APART_M = 1000.0  # of two cameras of a capture; more is another unit, as millimetres
 
 
 def capture_id_of(dataset: str, capture: Capture) -> str:
@@ -68,8 +73,11 @@ def probe_capture(
             continue
         tally.keep()
         readable.append(view)
+    apart_m = _apart_m(readable)
     cameras = [
-        _fitted_camera(view, info, tallies["calibrate"]) if config.calibrate.use_given else None
+        _fitted_camera(view, info, apart_m, tallies["calibrate"])
+        if config.calibrate.use_given
+        else None
         for view, info in zip(readable, infos, strict=True)
     ]
     completed = complete_capture(
@@ -134,12 +142,25 @@ def _count_found(
             tallies[stage].reject(view_id, reason, detail)
 
 
-def _fitted_camera(view: View, info: ViewInfo, tally: Tally) -> Camera | None:
-    """The view's camera for images of their size; None without one, or where the two do not fit."""
+def _apart_m(views: Sequence[View]) -> float:
+    """The largest distance between two given cameras, 0 where there are no two."""
+    centres = [view.camera.centre_world for view in views if view.camera is not None]
+    return max((float(np.linalg.norm(a - b)) for a, b in combinations(centres, 2)), default=0.0)
+
+
+def _fitted_camera(view: View, info: ViewInfo, apart_m: float, tally: Tally) -> Camera | None:
+    """The view's camera for images of their size; None without one, or where the two do not fit, or
+    where the capture's cameras are `apart_m` further than cameras that see the same people.
+    """
     if view.camera is None:
         return None
     tally.take(1)
     try:
+        if apart_m > MAX_APART_M:
+            raise ValueError(
+                f"the capture's cameras are up to {apart_m:,.0f} m apart: give their places in "
+                "metres"
+            )
         camera = view.camera.for_images(info.width_px, info.height_px)
     except ValueError as error:
         tally.fail(view.name, f"the calibration of {view.name} is left out: {error}")

@@ -15,6 +15,7 @@ from mining.config import MiningConfig
 from mining.decoding.readers import Readers
 from mining.detecting.look import Looker
 from mining.executor import Worker
+from mining.geometry.cameras import Camera
 from mining.notices import Board, Notices
 from mining.probe import probe_capture
 from mining.run import Run, RunOptions
@@ -80,6 +81,22 @@ def test_clocks_that_are_not_sought_stay_unknown() -> None:
     assert [view["offset_s"] for view in outcome.rows["views"]] == [None, None]
     assert [capture["sync"] for capture in outcome.rows["captures"]] == ["none"]
     assert {row["reason"] for row in outcome.rows["rejects"]} == {"not_sought"}
+
+
+@pytest.mark.parametrize(("apart", "lost"), [(900.0, 0), (2500.0, 2)])
+def test_cameras_whose_places_are_not_in_metres_are_left_out(apart: float, lost: int) -> None:
+    intrinsics = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
+    places = (np.eye(4), np.eye(4))
+    places[1][0, 3] = apart
+    views = tuple(
+        replace(view, camera=Camera(intrinsics=intrinsics, world_from_cam=place))
+        for view, place in zip(VIEWS, places, strict=True)
+    )
+    outcome = probe(replace(CAPTURE, views=views, sync="given"), MiningConfig())
+    errors = [row["error"] for row in outcome.rows["failures"]]
+    assert len(errors) == lost and all("2,500 m apart" in error for error in errors)
+    given = [view["calibration"] == "given" for view in outcome.rows["views"]]
+    assert given == [lost == 0] * 2
 
 
 def test_looking_for_people_says_in_which_view_and_how_far_it_is() -> None:
