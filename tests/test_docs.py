@@ -7,23 +7,32 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser as launcher_parser
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
-COMMANDS = sorted(
-    {
-        match.strip().rstrip("`.,;:)")
-        for page in PAGES
-        for match in re.findall(
-            r"python -m (?:catalog|mining|shards|training) [^`\n#]+", page.read_text()
-        )
-    }
-)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def commands(start: str) -> list[str]:
+    """The command lines of all pages that begin like this; a backslash goes on in the next line."""
+    return sorted(
+        {
+            match.strip().rstrip("`.,;:)")
+            for page in PAGES
+            for match in re.findall(rf"{start} [^`\n#]+", re.sub(r"\\\n\s*", "", page.read_text()))
+        }
+    )
+
+
+@pytest.mark.parametrize("command", commands("-m (?:catalog|mining|shards|training)"))
 def test_every_command_line_in_the_documentation_parses(command: str) -> None:
-    _, _, package, *arguments = shlex.split(re.sub(r" >>? \S+$", "", command))
+    _, package, *arguments = shlex.split(re.sub(r" >>? \S+$", "", command))
     import_module(f"{package}.__main__").build_parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("command", commands("torchrun"))
+def test_every_start_of_ranks_in_the_documentation_parses(command: str) -> None:
+    _, *arguments = shlex.split(command)
+    launcher_parser().parse_args([*arguments, "script"])  # a script, where the page names none
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
