@@ -8,8 +8,8 @@ hand they are taken for, and the majority of a track decides which hand it is.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,12 +21,13 @@ from mining.identity.cutting import tell_apart
 from mining.identity.fits import AssociateConfig, Track
 from mining.identity.hand_place import HandPlaces
 from mining.identity.joints import Identity, triangulate_identity
-from mining.identity.only_person import join_the_only_person
+from mining.identity.only_person import is_one_person
 from mining.identity.present import Present
 from mining.identity.track import TrackConfig, link_tracks
 from mining.sources.base import NUM_KEYPOINTS, Part
 
 Rejects = dict[int, tuple[str, str]]  # by index of detection: reason and the figure that decided
+Tracks = list[list[int]]  # each the indices of detections of one view, in the order of time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,44 @@ class Identified:
     rejects: Rejects
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class _Capture:
+    """A capture's detections, and what they are judged by."""
+
+    capture_id: str
+    detections: Sequence[Row]
+    body_of: Mapping[int, int]  # the body of each hand that was found at one's wrist
+    cameras: Sequence[Camera | None]
+    places: Mapping[str, int]  # of the views, by id, among the cameras
+    config: AssociateConfig
+    max_sync_error_s: float
+
+    def track(self, members: Sequence[int]) -> Track:
+        """Detections of one view as times and keypoints."""
+        rows = [self.detections[i] for i in members]
+        return Track(
+            view=self.places[rows[0]["view_id"]],
+            times_s=np.array([row["time_s"] for row in rows]),
+            keypoints_px=keypoints_of(rows),
+        )
+
+    def triangulate(self, tracks: Tracks) -> Identity:
+        """The joints in space of one part of one person."""
+        return triangulate_identity(
+            [self.track(members) for members in tracks], range(len(tracks)), self.cameras,
+            self.config, max_sync_error_s=self.max_sync_error_s,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Group:
-    """One identity: its tracks, each the indices of detections of one view, of each part."""
+    """One identity: the tracks of each part that was linked by itself, a body or free hands; and
+    the hands at its body's wrists, one list for each of the body's tracks, which are theirs too.
+    """
 
     source: str
-    tracks: dict[Part, list[list[int]]]
-    hands: dict[Part, list[list[int]]] = field(default_factory=dict)  # as tracked with the body
+    tracks: Mapping[Part, Tracks]
+    hands_at_body: Mapping[Part, Tracks] = field(default_factory=dict)
     body: Identity | None = None  # the body's joints
 
 
@@ -79,123 +111,43 @@ def identify(
 
     `views` are the view ids, `cameras` their cameras in the same order. Times of different views
     within `max_sync_error_s` are of one instant. Where no view has a camera, the views of a
-    `synchronized` capture are joined only when nobody else is there. Rejects: `untracked`,
-    `handedness`, those of `tell_apart` and of `misplaced`; of hands those of
-    `HandPlaces`, `body_` with the reason why their body was rejected, or `second_hand` where a body
-    has two of one side.
+    `synchronized` capture are joined only when nobody else is there.
+
+    Rejects, in the order in which they are found: `untracked`, in no track that is long enough;
+    `handedness`, a free hand whose track says another side, or none clearly; `ambiguous`,
+    `mixed_people`, `between_people` and `outlier`, whose person is not certain; `mirrored` and
+    `misplaced`, a body that is not where other views see its joints; `body_` and one of these, the
+    hand of such a body; `second_hand`, of two hands of one side at a body the worse one;
+    `disputed_wrist`, `not_at_wrist`, `other_wrist` and `ambiguous_wrist`, a hand that is not
+    clearly at its own body's wrist.
     """
-    places = {view_id: place for place, view_id in enumerate(views)}
-    rejects: Rejects = {}
-
-    def geometry_of(tracks: Sequence[list[int]]) -> Identity:
-        return triangulate_identity(
-            [_track(detections, members, places) for members in tracks],
-            range(len(tracks)), cameras, config, max_sync_error_s=max_sync_error_s,
-        )  # fmt: skip
-
     by_id = {row["detection_id"]: i for i, row in enumerate(detections) if row["part"] == "body"}
-    body_of = {i: by_id.get(row["body_detection_id"]) for i, row in enumerate(detections)}
-    free = [i for i, body in body_of.items() if body is None]
-    groups = _named(detections, free)
-    unnamed = [i for i in free if detections[i]["given_identity"] is None]
-    bodies = [i for i in unnamed if detections[i]["part"] == "body"]
-    hands = [i for i in unnamed if detections[i]["part"] != "body"]
-    linked: dict[Part, list[list[int]]] = {
-        "body": _link(detections, bodies, track_config, rejects),
-        **_vote(
-            detections, _link(detections, hands, track_config.for_hands(), rejects),
-            track_config.min_handedness_share, rejects,
-        ),
-    }  # fmt: skip
-    # people who are not good enough to crop count too, and those whom annotations name
-    alone = all((row.get("num_people") or 0) <= 1 for row in detections) and not groups
-    nobody_else = synchronized and not any(cameras) and alone
-    for part, tracks in linked.items():
-        if nobody_else:
-            seen_alone, _ = join_the_only_person(
-                [_track(detections, members, places) for members in tracks],
-                max_sync_error_s=max_sync_error_s,
-            )
-            if seen_alone:
-                only = [tracks[number] for number in sorted(seen_alone)]
-                groups.append(_Group("only_person", {part: only}))
-                continue
-        told = tell_apart(
-            [_track(detections, members, places) for members in tracks],
-            cameras, config, max_sync_error_s=max_sync_error_s, part=part,
-        )  # fmt: skip
-        rejects |= {tracks[track][row]: why for (track, row), why in told.dropped.items()}
-        pieces = [[tracks[piece.track][row] for row in piece.rows] for piece in told.pieces]
-        for number, why in told.rejects.items():
-            rejects |= dict.fromkeys(pieces[number], why)
-        for joined in told.identities:
-            source = "geometry" if len(joined) > 1 else "single_view"
-            groups.append(_Group(source, {part: [pieces[number] for number in sorted(joined)]}))
-    for group in groups:
-        bodies_here = group.tracks.get("body", [])
-        if not bodies_here:
-            continue
-        group.body = geometry_of(bodies_here)
-        wrong = misplaced(
-            [i for members in bodies_here for i in members], detections, group.body, cameras,
-            places, config, max_sync_error_s,
-        )  # fmt: skip
-        if wrong:
-            rejects |= wrong
-            kept = [[i for i in members if i not in wrong] for members in bodies_here]
-            group.tracks["body"] = [members for members in kept if members]
-            group.body = geometry_of(group.tracks["body"]) if group.tracks["body"] else None
-    _give_hands(detections, body_of, groups, rejects)
-
-    people, rows = [], []
-    track_of: dict[int, str] = {}
-    everybody = Present([group.body for group in groups if group.body is not None])
-    hand_places = HandPlaces(detections, everybody, cameras, places, max_sync_error_s)
-    for group in groups:
-        ids = {
-            members[0]: content_id("track", detections[members[0]]["detection_id"])
-            for members in _all(group.tracks)
-        }
-        identity_id = content_id("identity", capture_id, sorted(ids.values()))
-        for part in NUM_KEYPOINTS:
-            tracks = group.tracks.get(part, [])
-            hands_there = group.hands.get(part, [])
-            if group.body is not None:
-                wrong = hand_places.elsewhere(
-                    part, [i for members in hands_there for i in members], group.body
-                )
-                rejects |= wrong
-                hands_there = [[i for i in members if i not in wrong] for members in hands_there]
-            seen = [members for members in [*tracks, *hands_there] if members]
-            if not seen:
-                continue
-            geometry = geometry_of(seen) if part != "body" or group.body is None else group.body
-            indices = tuple(sorted(i for members in seen for i in members))
-            people.append(
-                Person(identity_id=identity_id, part=part, detections=indices, geometry=geometry)
-            )
-            for members in tracks:
-                track_id = ids[members[0]]
-                track_of |= dict.fromkeys(members, track_id)
-                first, last = detections[members[0]], detections[members[-1]]
-                rows.append({
-                    "track_id": track_id,
-                    "capture_id": capture_id,
-                    "view_id": first["view_id"],
-                    "identity_id": identity_id,
-                    "part": part,
-                    "start_s": first["time_s"],
-                    "end_s": last["time_s"],
-                    "num_detections": len(members),
-                    "reprojection_error_px": geometry.reprojection_error_px,
-                    "identity_source": group.source,
-                })  # fmt: skip
-    for i, owner in body_of.items():
-        if owner is not None and i not in rejects:
-            track_of[i] = track_of[owner]
-    return Identified(
-        people=tuple(people), track_rows=tuple(rows), track_of=track_of, rejects=rejects
+    capture = _Capture(
+        capture_id=capture_id,
+        detections=detections,
+        body_of={
+            i: by_id[row["body_detection_id"]]
+            for i, row in enumerate(detections)
+            if row["body_detection_id"] in by_id
+        },
+        cameras=cameras,
+        places={view_id: place for place, view_id in enumerate(views)},
+        config=config,
+        max_sync_error_s=max_sync_error_s,
     )
+    free = [i for i in range(len(detections)) if i not in capture.body_of]
+    named = _named(detections, free)
+    unnamed = [i for i in free if detections[i]["given_identity"] is None]
+    linked, rejects = _link_parts(detections, unnamed, track_config)
+    # people who are not good enough to crop count too, and those whom annotations name
+    alone = all((row.get("num_people") or 0) <= 1 for row in detections) and not named
+    nobody_else = synchronized and not any(cameras) and alone
+    told_apart, uncertain = _groups(capture, linked, nobody_else=nobody_else)
+    groups, misplaced_bodies = _drop_misplaced(capture, [*named, *told_apart])
+    rejects |= uncertain | misplaced_bodies
+    groups, unfit_hands = _give_hands(capture, groups, rejects)
+    found = _people_and_rows(capture, groups)
+    return replace(found, rejects=rejects | unfit_hands | found.rejects)
 
 
 def keypoints_of(
@@ -208,19 +160,6 @@ def keypoints_of(
     return flat.reshape(len(detections), -1, 3)
 
 
-def _all(tracks: Mapping[Part, list[list[int]]]) -> Iterable[list[int]]:
-    return (members for of_part in tracks.values() for members in of_part)
-
-
-def _track(detections: Sequence[Row], members: Sequence[int], places: Mapping[str, int]) -> Track:
-    rows = [detections[i] for i in members]
-    return Track(
-        view=places[rows[0]["view_id"]],
-        times_s=np.array([row["time_s"] for row in rows]),
-        keypoints_px=keypoints_of(rows),
-    )
-
-
 def _named(detections: Sequence[Row], indices: Sequence[int]) -> list[_Group]:
     """One group for each person that annotations name, with one track for each view and part."""
     found: dict[str, dict[Part, dict[str, list[int]]]] = defaultdict(
@@ -231,19 +170,34 @@ def _named(detections: Sequence[Row], indices: Sequence[int]) -> list[_Group]:
         if row["given_identity"] is not None:
             found[row["given_identity"]][row["part"]][row["view_id"]].append(i)
     return [
-        _Group("given", {part: list(of_view.values()) for part, of_view in parts.items()})
+        _Group(
+            source="given", tracks={part: list(of_view.values()) for part, of_view in parts.items()}
+        )
         for _, parts in sorted(found.items())
     ]
 
 
+def _link_parts(
+    detections: Sequence[Row], indices: Sequence[int], config: TrackConfig
+) -> tuple[dict[Part, Tracks], Rejects]:
+    """Link bodies and free hands into tracks, and tell which hand each track of hands is."""
+    bodies = [i for i in indices if detections[i]["part"] == "body"]
+    hands = [i for i in indices if detections[i]["part"] != "body"]
+    tracks, untracked = _link(detections, bodies, config)
+    hand_tracks, untracked_hands = _link(detections, hands, config.for_hands())
+    sorted_out, other_hands = _vote(detections, hand_tracks, config.min_handedness_share)
+    return {"body": tracks, **sorted_out}, untracked | untracked_hands | other_hands
+
+
 def _link(
-    detections: Sequence[Row], indices: Sequence[int], config: TrackConfig, rejects: Rejects
-) -> list[list[int]]:
+    detections: Sequence[Row], indices: Sequence[int], config: TrackConfig
+) -> tuple[Tracks, Rejects]:
     """Group detections into tracks, each within one view, and reject those that belong to none."""
     by_view: dict[str, list[int]] = defaultdict(list)
     for i in indices:
         by_view[detections[i]["view_id"]].append(i)
-    tracks: list[list[int]] = []
+    tracks: Tracks = []
+    rejects: Rejects = {}
     for group in by_view.values():
         rows = [detections[i] for i in group]
         numbers = link_tracks(
@@ -255,19 +209,19 @@ def _link(
         )
         linked = [np.flatnonzero(numbers == n) for n in range(int(numbers.max()) + 1)]
         tracks += [[group[k] for k in places] for places in linked]
-        for k in np.flatnonzero(numbers < 0):
-            detail = f"in no track of at least {config.min_track_frames} frames"
-            rejects[group[k]] = ("untracked", detail)
-    return tracks
+        why = ("untracked", f"in no track of at least {config.min_track_frames} frames")
+        rejects |= {group[k]: why for k in np.flatnonzero(numbers < 0)}
+    return tracks, rejects
 
 
 def _vote(
-    detections: Sequence[Row], tracks: Sequence[list[int]], min_share: float, rejects: Rejects
-) -> dict[Part, list[list[int]]]:
+    detections: Sequence[Row], tracks: Tracks, min_share: float
+) -> tuple[dict[Part, Tracks], Rejects]:
     """Sort tracks of hands by the hand that most of their frames say; reject the other frames, and
     tracks in which fewer than `min_share` of the frames agree.
     """
-    sorted_out: dict[Part, list[list[int]]] = {"left_hand": [], "right_hand": []}
+    sorted_out: dict[Part, Tracks] = {"left_hand": [], "right_hand": []}
+    rejects: Rejects = {}
     for members in tracks:
         votes = Counter[Part](detections[i]["part"] for i in members)
         part, count = max(votes.items(), key=lambda vote: (vote[1], vote[0]))
@@ -277,44 +231,164 @@ def _vote(
         rejects |= dict.fromkeys(set(members).difference(agreeing), why)
         if agreeing:
             sorted_out[part].append(agreeing)
-    return sorted_out
+    return sorted_out, rejects
+
+
+def _groups(
+    capture: _Capture, linked: Mapping[Part, Tracks], *, nobody_else: bool
+) -> tuple[list[_Group], Rejects]:
+    """One group for each identity of linked tracks, body and hands apart; `nobody_else` says that
+    no view shows more than one person at a time.
+    """
+    groups: list[_Group] = []
+    rejects: Rejects = {}
+    for part, of_part in linked.items():
+        tracks = [capture.track(members) for members in of_part]
+        if nobody_else and is_one_person(tracks, max_sync_error_s=capture.max_sync_error_s):
+            groups.append(_Group(source="only_person", tracks={part: of_part}))
+            continue
+        told = tell_apart(
+            tracks, capture.cameras, capture.config,
+            max_sync_error_s=capture.max_sync_error_s, part=part,
+        )  # fmt: skip
+        rejects |= {of_part[track][row]: why for (track, row), why in told.dropped.items()}
+        pieces = [[of_part[piece.track][row] for row in piece.rows] for piece in told.pieces]
+        for number, why in told.rejects.items():
+            rejects |= dict.fromkeys(pieces[number], why)
+        for joined in told.identities:
+            source = "geometry" if len(joined) > 1 else "single_view"
+            own = [pieces[number] for number in sorted(joined)]
+            groups.append(_Group(source=source, tracks={part: own}))
+    return groups, rejects
+
+
+def _drop_misplaced(capture: _Capture, groups: Sequence[_Group]) -> tuple[list[_Group], Rejects]:
+    """The groups with their bodies' joints in space, less the bodies that do not lie there."""
+    kept: list[_Group] = []
+    rejects: Rejects = {}
+    for group in groups:
+        bodies = group.tracks.get("body", [])
+        if not bodies:
+            kept.append(group)
+            continue
+        joints = capture.triangulate(bodies)
+        wrong = misplaced(
+            [i for members in bodies for i in members], capture.detections, joints, capture.cameras,
+            capture.places, capture.config, capture.max_sync_error_s,
+        )  # fmt: skip
+        if not wrong:
+            kept.append(replace(group, body=joints))
+            continue
+        rejects |= wrong
+        bodies = _without(bodies, wrong)
+        body = capture.triangulate(bodies) if bodies else None
+        kept.append(replace(group, tracks={**group.tracks, "body": bodies}, body=body))
+    return kept, rejects
 
 
 def _give_hands(
-    detections: Sequence[Row],
-    body_of: Mapping[int, int | None],
-    groups: Sequence[_Group],
-    rejects: Rejects,
-) -> None:
-    """Give each hand to the group of its body, in lists as its bodies are tracked; reject hands of
-    rejected bodies.
+    capture: _Capture, groups: Sequence[_Group], rejected: Rejects
+) -> tuple[list[_Group], Rejects]:
+    """Give each hand to the group of its body, one of each side; reject the others, and hands of
+    `rejected` bodies.
     """
+    rejects: Rejects = {}
     hands_at: dict[int, list[int]] = defaultdict(list)
-    for i, body in body_of.items():
-        if body is None:
-            continue
-        if body in rejects:
-            reason, detail = rejects[body]
+    for i, body in capture.body_of.items():
+        if body in rejected:
+            reason, detail = rejected[body]
             rejects[i] = (f"body_{reason}", detail)
         else:
             hands_at[body].append(i)
+    given = []
     for group in groups:
+        hands: dict[Part, Tracks] = {"left_hand": [], "right_hand": []}
         for members in group.tracks.get("body", []):
-            hands: dict[Part, list[int]] = {"left_hand": [], "right_hand": []}
+            for of_part in hands.values():
+                of_part.append([])
             for body in members:
-                best: dict[Part, int] = {}
-                for i in hands_at[body]:
-                    part, score = detections[i]["part"], detections[i]["detector_score"]
-                    if part in best and score <= detections[best[part]]["detector_score"]:
-                        rejects[i] = ("second_hand", f"another {part} of its body scores more")
-                        continue
-                    if part in best:
-                        rejects[best[part]] = (
-                            "second_hand",
-                            f"{part} of its body scores {score:.2f}",
-                        )
-                    best[part] = i
+                best, worse = _best_hands(capture.detections, hands_at[body])
+                rejects |= worse
                 for part, i in best.items():
-                    hands[part].append(i)
-            for part, of_part in hands.items():
-                group.hands.setdefault(part, []).append(of_part)
+                    hands[part][-1].append(i)
+        given.append(replace(group, hands_at_body=hands))
+    return given, rejects
+
+
+def _best_hands(detections: Sequence[Row], hands: Sequence[int]) -> tuple[dict[Part, int], Rejects]:
+    """The hand of each side that scores most among those of one body in one frame; the others."""
+    best: dict[Part, int] = {}
+    rejects: Rejects = {}
+    for i in hands:
+        part, score = detections[i]["part"], detections[i]["detector_score"]
+        if part in best and score <= detections[best[part]]["detector_score"]:
+            rejects[i] = ("second_hand", f"another {part} of its body scores more")
+            continue
+        if part in best:
+            rejects[best[part]] = ("second_hand", f"{part} of its body scores {score:.2f}")
+        best[part] = i
+    return best, rejects
+
+
+def _people_and_rows(capture: _Capture, groups: Sequence[_Group]) -> Identified:
+    """The people of all groups, and their tracks; rejected are hands elsewhere than at their body's
+    wrist.
+    """
+    people: list[Person] = []
+    rows: list[Row] = []
+    track_of: dict[int, str] = {}
+    rejects: Rejects = {}
+    everybody = Present([group.body for group in groups if group.body is not None])
+    hand_places = HandPlaces(
+        capture.detections, everybody, capture.cameras, capture.places, capture.max_sync_error_s
+    )
+    for group in groups:
+        track_ids = {
+            members[0]: content_id("track", capture.detections[members[0]]["detection_id"])
+            for of_part in group.tracks.values()
+            for members in of_part
+        }
+        identity_id = content_id("identity", capture.capture_id, sorted(track_ids.values()))
+        for part in NUM_KEYPOINTS:
+            tracks, hands = group.tracks.get(part, []), group.hands_at_body.get(part, [])
+            if group.body is not None:
+                elsewhere = hand_places.elsewhere(
+                    part, [i for members in hands for i in members], group.body
+                )
+                rejects |= elsewhere
+                hands = _without(hands, elsewhere)
+            seen = [*tracks, *hands]
+            if not seen:
+                continue
+            known = group.body if part == "body" else None
+            geometry = known if known is not None else capture.triangulate(seen)
+            indices = tuple(sorted(i for members in seen for i in members))
+            people.append(
+                Person(identity_id=identity_id, part=part, detections=indices, geometry=geometry)
+            )
+            for members in tracks:
+                track_of |= dict.fromkeys(members, track_ids[members[0]])
+                first, last = capture.detections[members[0]], capture.detections[members[-1]]
+                rows.append({
+                    "track_id": track_ids[members[0]],
+                    "capture_id": capture.capture_id,
+                    "view_id": first["view_id"],
+                    "identity_id": identity_id,
+                    "part": part,
+                    "start_s": first["time_s"],
+                    "end_s": last["time_s"],
+                    "num_detections": len(members),
+                    "reprojection_error_px": geometry.reprojection_error_px,
+                    "identity_source": group.source,
+                })  # fmt: skip
+            # bodies come before their hands
+            track_of |= {i: track_of[capture.body_of[i]] for members in hands for i in members}
+    return Identified(
+        people=tuple(people), track_rows=tuple(rows), track_of=track_of, rejects=rejects
+    )
+
+
+def _without(tracks: Tracks, rejected: Rejects) -> Tracks:
+    """Tracks less the rejected detections, and less those of which nothing is left."""
+    kept = [[i for i in members if i not in rejected] for members in tracks]
+    return [members for members in kept if members]

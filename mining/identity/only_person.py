@@ -5,6 +5,7 @@ at the same times, it is the same person. A bystander in a single view ends that
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -14,10 +15,8 @@ from mining.identity.fits import Track
 MIN_SHARED = 0.5  # share of the instants of the view with fewer that two views must have in common
 
 
-def join_the_only_person(
-    tracks: Sequence[Track], *, max_sync_error_s: float
-) -> tuple[frozenset[int], str | None]:
-    """The tracks that are one person, and None; or no tracks, and one sentence that says why not.
+def is_one_person(tracks: Sequence[Track], *, max_sync_error_s: float) -> bool:
+    """Whether tracks of two or more views certainly are one person's.
 
     `tracks` are all of a capture without cameras, also of people who are not wanted otherwise, on
     one clock; instants up to `max_sync_error_s` apart are one. Tracks of one view may follow each
@@ -28,17 +27,10 @@ def join_the_only_person(
     for track, here in zip(tracks, places, strict=True):
         seen.setdefault(track.view, []).extend(set(here.tolist()))
     if len(seen) < 2:
-        return frozenset(), "people are seen in fewer than two views"
-    for view, instants in sorted(seen.items()):
-        if len(set(instants)) < len(instants):
-            return frozenset(), f"view {view} sees two people at once"
-    views = sorted(seen)
-    for k, a in enumerate(views):
-        for b in views[k + 1 :]:
-            fewer = min(len(seen[a]), len(seen[b]))
-            shared = np.intersect1d(seen[a], seen[b]).size / fewer
-            if shared < MIN_SHARED:
-                return frozenset(), (
-                    f"views {a} and {b} see someone at the same time for only {shared:.2f} of it"
-                )
-    return frozenset(range(len(tracks))), None
+        return False
+    if any(len(set(instants)) < len(instants) for instants in seen.values()):
+        return False  # a view sees two people at once
+    return all(
+        np.intersect1d(a, b).size >= MIN_SHARED * min(len(a), len(b))
+        for a, b in combinations(seen.values(), 2)
+    )
