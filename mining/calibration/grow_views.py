@@ -84,18 +84,16 @@ def find_links(footage: Footage, say: Say = silent) -> list[Link]:
 def grow(footage: Footage, links: Sequence[Link], say: Say = silent) -> Located | None:
     """Join views to the given cameras, or else to the best link, one at a time, the best first."""
     known = [view for view, camera in enumerate(footage.given) if camera is not None]
+    if not known and not links:
+        return None
+    poses = {view: given_pose(footage, view) for view in known}
+    people: list[frozenset[int]] = []
     located: Located | None = None
     if not known:
-        if not links:
-            return None
         first = links[0]
-        poses = {first.views[0]: (np.eye(3), np.zeros(3), first.log_focal[0])}
+        poses[first.views[0]] = (np.eye(3), np.zeros(3), first.log_focal[0])
         poses[first.views[1]] = (first.rotation, first.shift_m, first.log_focal[1])
         located = settle(footage, poses, [first.tracks])
-    else:
-        poses = {view: given_pose(footage, view) for view in known}
-        located = None
-        people: list[frozenset[int]] = []
     while True:
         say(f"joining views, {len(located.views) if located else 0} of {len(footage.given)}")
         if located is not None:

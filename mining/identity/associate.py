@@ -9,10 +9,10 @@ that it would move to other company are rejected.
 from mining.identity.fits import Fits
 from mining.identity.packing import Members, components, pack
 
-Rejects = dict[int, tuple[str, str]]
+PieceRejects = dict[int, tuple[str, str]]  # by index of a track, or of a piece of one
 
 
-def associate(fits: Fits) -> tuple[list[Members], Rejects]:
+def associate(fits: Fits) -> tuple[list[Members], PieceRejects]:
     """Join tracks into identities, in the order of their first track; every track is in one of
     them, or rejected with a reason and the figure that decided.
 
@@ -20,7 +20,7 @@ def associate(fits: Fits) -> tuple[list[Members], Rejects]:
     other. Rejected as `ambiguous` are tracks that another choice, nearly as good, would move.
     """
     chosen: list[Members] = []
-    rejects: Rejects = {}
+    rejects: PieceRejects = {}
     for component in components(fits.pairs):
         best, rivals = pack(component, fits, fits.config.ambiguity_margin)
         for moved, share in rivals:

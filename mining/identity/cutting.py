@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.geometry.cameras import Camera
-from mining.identity.associate import Rejects, associate
+from mining.identity.associate import PieceRejects, associate
 from mining.identity.fits import AssociateConfig, Fits, Track
 from mining.identity.packing import Members
 from mining.sources.base import Part
@@ -45,7 +45,7 @@ class People:
 
     pieces: tuple[Piece, ...]
     identities: tuple[Members, ...]
-    rejects: Rejects
+    rejects: PieceRejects
     dropped: Dropped
 
 
@@ -64,54 +64,25 @@ def tell_apart(
     of detections: `between_people` where a track changes, `outlier` where one disagrees with its
     own identity.
     """
-    pieces = [Piece(track=i, rows=tuple(range(len(t.times_s)))) for i, t in enumerate(tracks)]
     dropped: Dropped = {}
-    known: dict[Members, float] = {}
-    for last in [False] * (MAX_ROUNDS - 1) + [True]:
+
+    def join(pieces: Sequence[Piece], known: Mapping[Members, float]) -> _Round:
         fits = Fits(
             [_piece_of(tracks, piece) for piece in pieces],
             cameras, config, max_sync_error_s, part, known,
         )  # fmt: skip
-        identities, rejects = associate(fits)
-        own = {number: members for members in identities for number in members}
-        plans = {
-            number: _Plan(fits, number, own[number], _met(fits, number, own))
-            for number in range(len(pieces))
-            if number not in rejects
-        }
-        mixed = [number for number, plan in plans.items() if plan.num_people > 1]
-        if last or not mixed:
-            break
-        before = pieces
-        pieces = [
-            part_of
-            for number, piece in enumerate(pieces)
-            for part_of in (plans[number].cut(piece, dropped) if number in mixed else [piece])
-        ]
-        places = {piece: number for number, piece in enumerate(pieces)}
-        known = {
-            frozenset(places[before[number]] for number in members): score
-            for members, score in fits.known.items()
-            if all(before[number] in places for number in members)
-        }
-    for number in mixed:
-        rejects[number] = ("mixed_people", f"still follows {plans[number].num_people} identities")
-    for number, plan in plans.items():
-        if plan.follows_another:
-            rejects[number] = ("ambiguous", "it is nearer to another identity than to its own")
-    for number in plans.keys() - rejects.keys():
-        left = plans[number].cut(pieces[number], dropped)
-        pieces[number] = left[0] if left else Piece(track=pieces[number].track, rows=())
-    kept = [
-        frozenset(number for number in identity if number not in rejects and pieces[number].rows)
-        for identity in identities
-    ]
-    return People(
-        pieces=tuple(pieces),
-        identities=tuple(members for members in kept if members),
-        rejects=dict(sorted(rejects.items())),
-        dropped=dropped,
+        return _round(pieces, fits)
+
+    last = join(
+        [Piece(track=i, rows=tuple(range(len(track.times_s)))) for i, track in enumerate(tracks)],
+        known={},
     )
+    for _ in range(MAX_ROUNDS - 1):
+        if not last.mixed:
+            break
+        pieces = last.cut_mixed(dropped)
+        last = join(pieces, last.known_of(pieces))
+    return _settle(last, dropped)
 
 
 def follow(costs: Array, change_cost: float) -> NDArray[np.int64]:
@@ -207,6 +178,75 @@ class _Plan:
                 other = nearest[t] * self.config.max_error
                 found[t] = ("outlier", f"its error is {error:.2f}, another's {other:.2f}")
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """Pieces joined once: identities, rejected pieces, and whom each of the others follows."""
+
+    pieces: Sequence[Piece]
+    fits: Fits
+    identities: Sequence[Members]
+    rejects: PieceRejects
+    plans: Mapping[int, _Plan]
+
+    @property
+    def mixed(self) -> list[int]:
+        """The pieces that follow more than one identity."""
+        return [number for number, plan in self.plans.items() if plan.num_people > 1]
+
+    def cut_mixed(self, dropped: Dropped) -> list[Piece]:
+        """The pieces, the mixed ones cut; note the detections that are dropped."""
+        mixed = set(self.mixed)
+        return [
+            part_of
+            for number, piece in enumerate(self.pieces)
+            for part_of in (self.plans[number].cut(piece, dropped) if number in mixed else [piece])
+        ]
+
+    def known_of(self, pieces: Sequence[Piece]) -> dict[Members, float]:
+        """The scores worked out here of sets of pieces that are still whole."""
+        places = {piece: number for number, piece in enumerate(pieces)}
+        return {
+            frozenset(places[self.pieces[number]] for number in members): score
+            for members, score in self.fits.known.items()
+            if all(self.pieces[number] in places for number in members)
+        }
+
+
+def _round(pieces: Sequence[Piece], fits: Fits) -> _Round:
+    """Join pieces, and hold each against all identities."""
+    identities, rejects = associate(fits)
+    own = {number: members for members in identities for number in members}
+    plans = {
+        number: _Plan(fits, number, own[number], _met(fits, number, own))
+        for number in range(len(pieces))
+        if number not in rejects
+    }
+    return _Round(pieces=pieces, fits=fits, identities=identities, rejects=rejects, plans=plans)
+
+
+def _settle(last: _Round, dropped: Dropped) -> People:
+    """The people of the last round, less the pieces that are not surely one person's."""
+    pieces, rejects = list(last.pieces), dict(last.rejects)
+    for number, plan in last.plans.items():
+        if plan.follows_another:
+            rejects[number] = ("ambiguous", "it is nearer to another identity than to its own")
+        elif plan.num_people > 1:
+            rejects[number] = ("mixed_people", f"still follows {plan.num_people} identities")
+        else:
+            left = plan.cut(pieces[number], dropped)
+            pieces[number] = left[0] if left else Piece(track=pieces[number].track, rows=())
+    kept = [
+        frozenset(number for number in identity if number not in rejects and pieces[number].rows)
+        for identity in last.identities
+    ]
+    return People(
+        pieces=tuple(pieces),
+        identities=tuple(members for members in kept if members),
+        rejects=dict(sorted(rejects.items())),
+        dropped=dropped,
+    )
 
 
 def _met(fits: Fits, number: int, own: Mapping[int, Members]) -> list[Members]:
