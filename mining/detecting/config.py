@@ -18,9 +18,8 @@ class DetectConfig:
     hand_model: str = "default"  # or a .task file, or an entry point in `crosspairs.hand_finders`
     hand_confidence: float = 0.8  # hands below it are rejected, or not reported without bodies
     min_hand_px: int = 40  # side of the square to look at around a wrist: about twice the hand
-    masks: str = (
-        "none"  # or a segmentation model's file, or an entry point in `crosspairs.segmenters`
-    )
+    # `none`, a segmentation model's file, or an entry point in `crosspairs.segmenters`
+    masks: str = "none"
 
     def __post_init__(self) -> None:
         """Raise ValueError for parts that are no parts, and for limits that cannot be met."""

@@ -35,15 +35,13 @@ class AssociateConfig:
     min_keypoint_confidence: float = 0.5  # keypoints below it are not triangulated
     min_keypoints: int = 6  # seen in two views, for a time to count
     min_common_times: int = 3  # for two tracks to be compared
-    max_error: float = (
-        0.14  # footage of Pose2Sim: 0.02 to 0.11 for the same person, 0.16 and more for others
-    )
+    # footage of Pose2Sim: 0.02 to 0.11 for the same person, 0.16 and more for others
+    max_error: float = 0.14
     error_quantile: float = 0.75  # of a track's errors over time: a share of one quarter may be bad
     max_view_error: float = 0.1  # a view further from a joint is left out, if three others agree
     max_joint_error: float = 0.2  # a single triangulated joint beyond it is dropped
-    min_body_radius_m: float = (
-        0.1  # root mean square distance of joints from their mean: a crouching child ...
-    )
+    # root mean square distance of joints from their mean: a crouching child ...
+    min_body_radius_m: float = 0.1
     max_body_radius_m: float = 1.2  # ... and more than any adult
     min_hand_radius_m: float = 0.02  # the same of a hand: a child's fist ...
     max_hand_radius_m: float = 0.2  # ... and more than any open hand

@@ -33,26 +33,22 @@ class TrackConfig:
     max_gap_s: float = 0.8  # a person unseen for longer starts a new track
     min_track_frames: int = 3  # shorter tracks are dropped
     min_keypoint_confidence: float = 0.3  # keypoints below it are not compared
-    max_speed_sizes_per_s: float = (
-        4.0  # a sprint across the view; halved once a track's velocity is known
-    )
+    # a sprint across the view; halved once a track's velocity is known
+    max_speed_sizes_per_s: float = 4.0
     max_jump_sizes: float = 0.9  # from one detection to the next, however long the gap
     position_slack_sizes: float = 0.1  # jitter of detections
     max_growth_per_s: float = 1.5  # natural logarithm of the size's change
     growth_slack: float = 0.3  # the same, for jitter: raised arms, feet cut off
-    keypoint_slack_sizes: float = (
-        0.06  # standard deviation of a keypoint about its prediction, at once ...
-    )
+    # standard deviation of a keypoint about its prediction, at once ...
+    keypoint_slack_sizes: float = 0.06
     keypoint_speed_sizes_per_s: float = 0.6  # ... and for each second since
     max_prediction_s: float = 0.4  # velocity is trusted no longer
     min_pose_similarity: float = 0.15  # of keypoints after removing displacement, 0 to 1
     min_appearance_similarity: float = 0.5  # of colours from one detection to the next, 0 to 1
-    # Cost (0 to 1) by which an assignment must beat its rival, or tracks are cut; twice that where
-    # a velocity is still unknown.
+    # cost (0 to 1) by which an assignment must beat its rival, or tracks are cut; twice that where
+    # a velocity is still unknown
     ambiguity_margin: float = 0.05
-    duplicate_overlap: float = (
-        0.7  # IoU and keypoint similarity above it: one person, detected twice
-    )
+    duplicate_overlap: float = 0.7  # IoU and keypoint similarity above it: one person found twice
     hand_speed_ratio: float = 4.0  # of hands to people, each measured in its own size
     min_handedness_share: float = 0.8  # of a track's frames that must agree on which hand it is
 
