@@ -20,7 +20,7 @@ from mining.pairing.redundancy import RepeatedPairs, find_looks, find_near_dupli
 from mining.pairing.score import CropFacts, ScoreConfig, pair_terms, reject_reason
 from mining.stage import Outcome, Tally, WorkUnit
 
-VERSION = 4  # raise it when the rows of this stage change for the same input
+VERSION = 5  # raise it when the rows of this stage change for the same input
 COPIED = (
     "detection_id", "capture_id", "view_id", "segment", "frame_index", "time_s", "part", "box_px",
     "keypoints_px", "detector_score", "sharpness", "truncation", "occlusion", "appearance",
@@ -122,8 +122,10 @@ def _crop_rows(
     """The rows of `crops` of one person, without near-duplicates."""
     mine = [detections[i] for i in person.detections]
     duplicates = find_near_duplicates(
-        mine, config.redundancy, max_sync_error_s=config.sync.max_sync_error_s
-    )
+        mine, config.redundancy, max_sync_error_s=config.sync.max_sync_error_s,
+        min_confidence=config.score.min_keypoint_confidence,
+        min_joints=config.score.min_common_keypoints,
+    )  # fmt: skip
     tally.take(len(mine))
     crops = []
     for k, (i, detection) in enumerate(zip(person.detections, mine, strict=True)):
@@ -163,8 +165,14 @@ def _pairs(
         keypoints_px=np.stack([fact.keypoints_px for fact in facts]),
         synchronized=all(on_clock[fact.view] for fact in facts),
         max_sync_error_s=config.sync.max_sync_error_s,
+        min_confidence=config.score.min_keypoint_confidence,
+        min_joints=config.score.min_common_keypoints,
     )  # fmt: skip
-    repeated = RepeatedPairs(find_looks(crops, config.redundancy))
+    looks = find_looks(
+        crops, config.redundancy, min_confidence=config.score.min_keypoint_confidence,
+        min_joints=config.score.min_common_keypoints,
+    )  # fmt: skip
+    repeated = RepeatedPairs(looks)
     for candidate in candidates:
         row = {
             **_pair_row(candidate, facts, capture, config.score),

@@ -14,7 +14,8 @@ from tests.skeletons import STANDING_M
 
 SYNC_S = 0.02
 CONFIG = CandidateConfig()
-choose_candidates = partial(candidates.choose_candidates, max_sync_error_s=SYNC_S)
+SEEN = {"min_confidence": 0.5, "min_joints": 8}
+choose_candidates = partial(candidates.choose_candidates, max_sync_error_s=SYNC_S, **SEEN)
 
 
 def crops(num_views, num_times, fps=10.0, jitter_s=0.0):
@@ -124,11 +125,22 @@ def test_pose_distances_are_covered_evenly_where_there_are_any():
     shares = {}
     for name, known in (("without", None), ("with", keypoints_px)):
         found = choose_candidates(times_s, views, ids, CONFIG, keypoints_px=known)
-        distances = [pose_distance(keypoints_px[a], keypoints_px[b]) for _, a, b in found]
+        distances = [pose_distance(keypoints_px[a], keypoints_px[b], **SEEN) for _, a, b in found]
         shares[name] = np.histogram(distances, bins=edges)[0] / len(distances)
     assert shares["with"].sum() > 1.2 * shares["without"].sum()  # fewer of the same pose
     evenness = {name: found.min() / found.max() for name, found in shares.items()}
     assert evenness["with"] > 0.6 and evenness["without"] < 0.4
+
+
+def test_keypoints_count_as_seen_from_the_confidence_that_is_given():
+    times_s, views, ids = crops(1, 200)
+    faint = poses(200) * [1, 1, 0.5]  # confidence 0.45
+
+    def found(keypoints_px, **seen):
+        return choose_candidates(times_s, views, ids, CONFIG, keypoints_px=keypoints_px, **seen)
+
+    assert found(faint, min_confidence=0.4) == found(poses(200))
+    assert found(faint) == found(poses(200), min_joints=18) == found(None)
 
 
 def test_somebody_who_never_moves_still_has_candidates_to_be_rejected():

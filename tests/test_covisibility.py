@@ -3,7 +3,7 @@ and nothing where somebody stands before them.
 """
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -118,18 +118,21 @@ def test_bones_turn_with_the_body():
     np.testing.assert_allclose(np.linalg.det(frames), 1, atol=1e-6)
 
 
+shared = partial(shared_cylinder, min_confidence=0.5)
+
+
 def test_the_cylinder_is_that_of_sampling():
     directions = np.linspace(0, 360, 36000, endpoint=False)
     everything = np.column_stack([STANDING_M[:, :2], np.full(17, 0.9)])
     for angle in (0.0, 30.0, 60.0, 90.0, 150.0, 180.0):
         a, b = np.cos(np.radians(directions)) > 0, np.cos(np.radians(directions - angle)) > 0
         expected = (a & b).sum() / (a | b).sum()
-        assert shared_cylinder(everything, everything, angle) == pytest.approx(expected, abs=1e-3)
+        assert shared(everything, everything, angle) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_cylinder_counts_keypoints_seen_in_both():
     a, b = (np.column_stack([STANDING_M[:, :2], np.full(17, 0.9)]) for _ in range(2))
     a[:5, 2], b[15:, 2] = 0.0, 0.0
-    assert shared_cylinder(a, b, None) == pytest.approx(10 / 17)
-    assert shared_cylinder(a, b, 60.0) == pytest.approx(10 / 17 / 2)
-    assert shared_cylinder(np.full((17, 3), np.nan), np.full((17, 3), np.nan), 0.0) == 0
+    assert shared(a, b, None) == pytest.approx(10 / 17)
+    assert shared(a, b, 60.0) == pytest.approx(10 / 17 / 2)
+    assert shared(np.full((17, 3), np.nan), np.full((17, 3), np.nan), 0.0) == 0

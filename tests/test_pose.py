@@ -2,11 +2,14 @@
 body feels.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.spatial import procrustes
 
-from mining.geometry.pose import pose_distance, pose_distance_world, pose_distances
+from mining.geometry import pose as of_poses
+from mining.geometry.pose import pose_distances
 from mining.geometry.view_angle import (
     angle_deg,
     directions_from_within,
@@ -14,6 +17,9 @@ from mining.geometry.view_angle import (
     own_axes,
 )
 from tests.skeletons import STANDING_M, ring_of_cameras, walk
+
+pose_distance = partial(of_poses.pose_distance, min_confidence=0.5, min_joints=8)
+pose_distance_world = partial(of_poses.pose_distance_world, min_joints=8)
 
 
 def keypoints(points, confidence=0.9):
@@ -94,7 +100,7 @@ def test_many_distances_at_once_are_those_one_by_one():
     a[7, 3] = np.nan
     b[8] = 0.0
     expected = [pose_distance(*pair, min_confidence=0.3) for pair in zip(a, b, strict=True)]
-    found = pose_distances(a, b, min_confidence=0.3)
+    found = pose_distances(a, b, min_confidence=0.3, min_joints=8)
     np.testing.assert_allclose(found, np.array(expected, float), atol=1e-9)
     assert np.isnan(found).any() and np.isfinite(found).any()
 

@@ -5,6 +5,9 @@ grows with the crops.
 import numpy as np
 import pytest
 
+from mining.config import MiningConfig
+from mining.identity.fits import AssociateConfig
+from mining.pair import pair_capture
 from mining.pairing import redundancy
 from mining.pairing.redundancy import (
     RedundancyConfig,
@@ -12,9 +15,13 @@ from mining.pairing.redundancy import (
     find_looks,
     find_near_duplicates,
 )
+from mining.pairing.score import ScoreConfig
+from mining.scaling import simulate_capture
 from tests.skeletons import STANDING_M
 
 CONFIG = RedundancyConfig()
+same_picture = redundancy._same_picture
+SEEN = {"min_confidence": 0.5, "min_joints": 8}
 
 
 def row(phash, view="a", time_s=0.0, bend=0.0, name=None):
@@ -29,8 +36,8 @@ def row(phash, view="a", time_s=0.0, bend=0.0, name=None):
     }
 
 
-def near_duplicates(rows):
-    return find_near_duplicates(rows, CONFIG, max_sync_error_s=0.02)
+def near_duplicates(rows, **seen):
+    return find_near_duplicates(rows, CONFIG, max_sync_error_s=0.02, **{**SEEN, **seen})
 
 
 def test_a_moment_that_looks_as_the_last_one_kept_is_dropped():
@@ -48,11 +55,39 @@ def test_the_same_picture_of_another_pose_stays():
     assert near_duplicates([row(0), row(0, time_s=0.1, bend=120)]) == {}
 
 
+def test_a_picture_whose_pose_cannot_be_compared_is_no_duplicate():
+    rows = [row(0, time_s=0.0), row(0, time_s=0.1)]
+    assert len(near_duplicates(rows)) == 1
+    assert near_duplicates(rows, min_confidence=0.95) == near_duplicates(rows, min_joints=18) == {}
+    assert len(set(find_looks(rows, CONFIG, min_confidence=0.95, min_joints=8).tolist())) == 2
+
+
+def test_the_settings_of_score_say_which_keypoints_are_seen_wherever_poses_are_compared():
+    def mined(confidence, **score):
+        unit, detections = simulate_capture(4.0)
+        for found in detections:
+            points = np.reshape(found["keypoints_px"], (17, 3))
+            points[:, 2] = confidence
+            found |= {"keypoints_px": points.ravel().tolist(), "phash": f"{0:016x}"}
+        config = MiningConfig(
+            associate=AssociateConfig(min_keypoint_confidence=0.3),
+            redundancy=RedundancyConfig(max_pose_distance=0.05), score=ScoreConfig(**score),
+        )  # fmt: skip
+        found = pair_capture(unit, detections, config).rows
+        duplicates = [one["id"] for one in found["rejects"] if one["stage"] == "crop"]
+        return duplicates, [one["pair_id"] for one in (*found["pairs"], *found["rejected_pairs"])]
+
+    known, unknown = mined(0.9), mined(0.4)
+    assert mined(0.4, min_keypoint_confidence=0.3) == known
+    assert known[0] and not unknown[0] and known[1] != unknown[1]
+    assert mined(0.9, min_common_keypoints=18) == unknown
+
+
 def test_crops_that_look_the_same_share_a_look_however_far_apart_in_time():
     rng = np.random.default_rng(0)
     rows = [row(int(rng.integers(2**63)), time_s=float(t)) for t in range(300)]
     again = [row(int(rows[7]["phash"], 16) ^ 0b1000_0010, time_s=400.0), row(5, view="b")]
-    looks = find_looks([*rows, *again], CONFIG)
+    looks = find_looks([*rows, *again], CONFIG, **SEEN)
     assert looks[300] == looks[7]
     assert len(set(looks[:300])) == 300 and looks[301] not in looks[:301]
 
@@ -66,27 +101,28 @@ def test_looks_are_those_of_comparing_all_with_all():
         rows.append(row(int(rng.choice(leaders)) ^ flips, time_s=float(t)))
     slow, firsts = [], []
     for k, found in enumerate(rows):
-        same = [n for n, f in enumerate(firsts) if redundancy._same_picture(found, rows[f], CONFIG)]
+        same = [n for n, f in enumerate(firsts) if same_picture(found, rows[f], CONFIG, **SEEN)]
         slow.append(same[0] if same else len(firsts))
         if not same:
             firsts.append(k)
-    np.testing.assert_array_equal(find_looks(rows, CONFIG), slow)
+    np.testing.assert_array_equal(find_looks(rows, CONFIG, **SEEN), slow)
 
 
 def test_a_crop_is_compared_with_few_others(monkeypatch):
     rng = np.random.default_rng(2)
     compared = []
-    same_picture = redundancy._same_picture
     monkeypatch.setattr(
-        redundancy, "_same_picture", lambda *a: compared.append(1) or same_picture(*a)
+        redundancy, "_same_picture", lambda *a, **k: compared.append(1) or same_picture(*a, **k)
     )
     for count in (200, 800):
         compared.clear()
         # one picture with ever another pose: the worst case for the buckets of hashes
-        find_looks([row(0, time_s=float(t), bend=40.0 * t) for t in range(count)], CONFIG)
+        find_looks([row(0, time_s=float(t), bend=40.0 * t) for t in range(count)], CONFIG, **SEEN)
         assert len(compared) <= redundancy.MAX_COMPARED * (CONFIG.max_phash_bits + 1) * count
         compared.clear()
-        find_looks([row(int(rng.integers(2**63)), time_s=float(t)) for t in range(count)], CONFIG)
+        find_looks(
+            [row(int(rng.integers(2**63)), time_s=float(t)) for t in range(count)], CONFIG, **SEEN
+        )
         assert len(compared) < count
 
 

@@ -69,7 +69,7 @@ def shared_cylinder(
     keypoints_b: Array,
     view_angle_deg: float | None,
     *,
-    min_confidence: float = 0.5,
+    min_confidence: float,
 ) -> float:
     """Estimate the share (0 to 1) of the surface seen by either view that both see from keypoints
     (K, 3) and the angle alone.

@@ -22,7 +22,7 @@ def seen_keypoints(keypoints_px: Array, min_confidence: float) -> NDArray[np.boo
 
 
 def pose_distance(
-    keypoints_a: Array, keypoints_b: Array, *, min_confidence: float = 0.5, min_joints: int = 8
+    keypoints_a: Array, keypoints_b: Array, *, min_confidence: float, min_joints: int
 ) -> float | None:
     """Distance of two poses in the image after the best similarity fit (shift, turn, scale; no
     mirroring).
@@ -34,14 +34,14 @@ def pose_distance(
     return _procrustes(keypoints_a[both, :2], keypoints_b[both, :2], min_joints)
 
 
-def pose_distance_world(joints_a: Array, joints_b: Array, *, min_joints: int = 8) -> float | None:
+def pose_distance_world(joints_a: Array, joints_b: Array, *, min_joints: int) -> float | None:
     """Distance of two poses in space: as `pose_distance`, over the joints known in both."""
     both = np.isfinite(joints_a).all(axis=1) & np.isfinite(joints_b).all(axis=1)
     return _procrustes(joints_a[both], joints_b[both], min_joints)
 
 
 def pose_distances(
-    keypoints_a: Array, keypoints_b: Array, *, min_confidence: float = 0.5, min_joints: int = 8
+    keypoints_a: Array, keypoints_b: Array, *, min_confidence: float, min_joints: int
 ) -> Array:
     """`pose_distance` of N pairs at once: keypoints (N, K, 3) and (N, K, 3) to distances (N,), NaN
     where it gives None.

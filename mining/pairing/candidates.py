@@ -29,17 +29,23 @@ GAP_BINS, DISTANCE_BINS = 4, 4  # within the bounds, even on logarithmic scales
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateConfig:
-    """How many pairs are looked at, and how far apart in time, angle and pose they are sought."""
+    """How many pairs are looked at, and how far apart in time, angle and pose they are sought.
+
+    What a given pair may have is set in `ScoreConfig`: for pairs further apart in angle, time or
+    pose, raise both.
+    """
 
     max_view_pairs_per_time: int = 6  # cross-view pairs of one identity at one instant
     min_target_angle_deg: float = 10.0  # view angles are sought evenly from here ...
-    max_target_angle_deg: float = 90.0  # ... to here, and none known to lie outside
+    # ... to here, and none known to lie outside; score.max_view_angle_deg bounds it too
+    max_target_angle_deg: float = 90.0
     pose_partners_per_crop: int = 2  # cross-pose partners sought for each crop
     pose_draws_per_partner: int = 3  # of which the one is taken that covers most
     min_time_gap_s: float = 0.2  # cross-pose partners are sought from so far in time ...
-    max_time_gap_s: float = 4.0  # ... to so far
+    max_time_gap_s: float = 4.0  # ... to so far; score.max_time_gap_s bounds it too
     min_target_distance: float = 0.1  # pose distances are sought evenly from here ...
-    max_target_distance: float = 0.8  # ... to here; others only where there is nothing else
+    # ... to here, others only where there is nothing else; score.max_pose_distance bounds it too
+    max_target_distance: float = 0.8
     pose_across_views: bool = False  # whether cross-pose partners may come from another view
     max_pairs_per_identity: int = 20_000  # of each kind and part
 
@@ -84,6 +90,8 @@ def choose_candidates(
     config: CandidateConfig,
     *,
     max_sync_error_s: float,
+    min_confidence: float,
+    min_joints: int,
     to_camera: Array | None = None,
     keypoints_px: Array | None = None,
     synchronized: bool = True,
@@ -93,8 +101,9 @@ def choose_candidates(
 
     Crops of different views within `max_sync_error_s` are of one instant. `to_camera` (N, 3) are
     unit vectors to each crop's camera, NaN where unknown; without them pairs of views are drawn at
-    random. `keypoints_px` (N, K, 3) give the pose distances; without them cross-pose pairs are even
-    in time alone. Views that are not `synchronized` give no cross-view pairs, and no cross-pose
+    random. `keypoints_px` (N, K, 3) give the pose distances, of pairs in which `min_joints` are
+    seen in both crops with more than `min_confidence`; without them cross-pose pairs are even in
+    time alone. Views that are not `synchronized` give no cross-view pairs, and no cross-pose
     pairs across views. Every unordered pair comes once.
     """
     order = sorted(range(len(crop_ids)), key=lambda i: (times_s[i], views[i], crop_ids[i]))
@@ -105,7 +114,10 @@ def choose_candidates(
         None if to_camera is None else np.asarray(to_camera)[order],
         None if keypoints_px is None else np.asarray(keypoints_px)[order],
     )
-    chosen = _thin(_cross_pose(crops, config, synchronized), crops, config)
+    cross_pose = _cross_pose(
+        crops, config, synchronized, min_confidence=min_confidence, min_joints=min_joints
+    )
+    chosen = _thin(cross_pose, crops, config)
     if synchronized:
         chosen += _thin(_cross_view(crops, config, max_sync_error_s), crops, config)
     chosen.sort(key=lambda candidate: (candidate[1:], candidate.kind))
@@ -171,7 +183,14 @@ def _spread(
     return chosen
 
 
-def _cross_pose(crops: _Crops, config: CandidateConfig, synchronized: bool) -> list[Candidate]:
+def _cross_pose(
+    crops: _Crops,
+    config: CandidateConfig,
+    synchronized: bool,
+    *,
+    min_confidence: float,
+    min_joints: int,
+) -> list[Candidate]:
     if config.pose_across_views and synchronized:
         groups = [np.arange(len(crops.ids))]
     else:
@@ -181,7 +200,10 @@ def _cross_pose(crops: _Crops, config: CandidateConfig, synchronized: bool) -> l
         return []
     known = np.full(len(rows), np.nan)
     if crops.keypoints_px is not None:
-        known = pose_distances(crops.keypoints_px[rows], crops.keypoints_px[partners])
+        known = pose_distances(
+            crops.keypoints_px[rows], crops.keypoints_px[partners],
+            min_confidence=min_confidence, min_joints=min_joints,
+        )  # fmt: skip
         known[crops.views[rows] != crops.views[partners]] = np.nan  # not comparable in the image
     gaps_s = np.abs(crops.times_s[partners] - crops.times_s[rows])
     gap_bins = _bins(gaps_s, config.min_time_gap_s, config.max_time_gap_s, GAP_BINS)

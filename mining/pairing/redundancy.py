@@ -10,6 +10,7 @@ the same look, and of the pairs that join the same two looks only the first is k
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -40,19 +41,27 @@ class RedundancyConfig:
 
 
 def find_near_duplicates(
-    detections: Sequence[Row], config: RedundancyConfig, *, max_sync_error_s: float
+    detections: Sequence[Row],
+    config: RedundancyConfig,
+    *,
+    max_sync_error_s: float,
+    min_confidence: float,
+    min_joints: int,
 ) -> dict[int, tuple[str, str]]:
     """Compare each moment of one person with the last one kept; cost is linear in the detections.
 
-    Detections within `max_sync_error_s` are of one moment. Returns, for the indices of detections
-    to drop, the reason and the figures that decided.
+    Detections within `max_sync_error_s` are of one moment. Poses are compared where `min_joints`
+    keypoints are seen in both with more than `min_confidence`; elsewhere nothing is a duplicate.
+    Returns, for the indices of detections to drop, the reason and the figures that decided.
     """
     rejects: dict[int, tuple[str, str]] = {}
     last_kept: dict[str, Row] = {}
+    same_picture = partial(
+        _same_picture, config=config, min_confidence=min_confidence, min_joints=min_joints
+    )
     for moment in _moments(detections, max_sync_error_s):
         details = [
-            _same_picture(detections[i], last_kept.get(detections[i]["view_id"]), config)
-            for i in moment
+            same_picture(detections[i], last_kept.get(detections[i]["view_id"])) for i in moment
         ]
         if all(details):
             rejects |= {
@@ -65,20 +74,26 @@ def find_near_duplicates(
     return rejects
 
 
-def find_looks(crops: Sequence[Row], config: RedundancyConfig) -> NDArray[np.int64]:
+def find_looks(
+    crops: Sequence[Row], config: RedundancyConfig, *, min_confidence: float, min_joints: int
+) -> NDArray[np.int64]:
     """Number the looks of one person's crops of one part, (N,): crops of one look are of one view
-    and near-duplicates of the look's first crop, in the order given, however far apart in time.
+    and near-duplicates of the look's first crop, in the order given, however far apart in time;
+    poses are compared as by `find_near_duplicates`.
 
     Candidates are found by their hashes: cut into one band more than bits may differ, two near
     hashes agree in at least one band. So the cost grows with the crops, not with their pairs.
     """
     buckets: dict[tuple[str, int, int], list[int]] = defaultdict(list)
+    same_picture = partial(
+        _same_picture, config=config, min_confidence=min_confidence, min_joints=min_joints
+    )
     looks = np.zeros(len(crops), np.int64)
     num_looks = 0
     for i, crop in enumerate(crops):
         keys = [(crop["view_id"], *band) for band in _bands(crop["phash"], config.max_phash_bits)]
         known = sorted({first for key in keys for first in buckets[key][-MAX_COMPARED:]})
-        same = next((k for k in known if _same_picture(crop, crops[k], config)), None)
+        same = next((k for k in known if same_picture(crop, crops[k])), None)
         if same is not None:
             looks[i] = looks[same]
             continue
@@ -118,13 +133,18 @@ def _bands(phash: str, max_bits: int) -> Iterator[tuple[int, int]]:
         yield k, value >> low & ((1 << (high - low)) - 1)
 
 
-def _same_picture(row: Row, last: Row | None, config: RedundancyConfig) -> str | None:
+def _same_picture(
+    row: Row, last: Row | None, config: RedundancyConfig, *, min_confidence: float, min_joints: int
+) -> str | None:
+    """The figures by which a row shows the same picture as the last one; None where it does not."""
     if last is None:
         return None
     bits = phash_distance(row["phash"], last["phash"])
     if bits > config.max_phash_bits:
         return None
-    distance = pose_distance(*keypoints_of([row, last]))
+    distance = pose_distance(
+        *keypoints_of([row, last]), min_confidence=min_confidence, min_joints=min_joints
+    )
     if distance is None or distance > config.max_pose_distance:
         return None
     return f"{bits} bits and pose distance {distance:.3f} from {last['detection_id']}"

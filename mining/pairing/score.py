@@ -28,22 +28,28 @@ UNKNOWN = np.full(3, np.nan)
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
     """The expression that ranks pairs, the bounds of those that are kept, and what terms are made
-    from."""
+    from.
+
+    How far apart pairs are sought in angle, time and pose is set in `CandidateConfig`: what is not
+    sought is not found, however wide the bound here.
+    """
 
     expression: str = "default"  # a preset of catalog/scores.py, or SQL over columns of `pairs`
 
+    # of terms, and of the poses by which candidates are sought and near-duplicates found
     min_keypoint_confidence: float = 0.5  # keypoints below it count as not seen
     min_common_keypoints: int = 8  # seen in both crops, for a pose distance
+
     require_view_angle: bool = False  # of cross-view pairs; it is unknown without cameras
     min_view_angle_deg: float = 10.0  # of cross-view pairs; nearer views show nearly the same image
-    # of both kinds, where it is known; see also candidates.max_target_angle_deg
+    # of both kinds, where it is known; cross-view pairs: sought to candidates.max_target_angle_deg
     max_view_angle_deg: float = 90.0
     min_covisibility: float = 0.2
-    min_pose_distance: float = (
-        0.1  # of cross-pose pairs; less is the same pose: noise makes 0.02 to 0.14
-    )
-    max_pose_distance: float = 0.8  # more is a wrong skeleton or another person
-    max_time_gap_s: float = 10.0
+    # of cross-pose pairs; less is the same pose: noise makes 0.02 to 0.14
+    min_pose_distance: float = 0.1
+    # more is a wrong skeleton or another person; sought up to candidates.max_target_distance
+    max_pose_distance: float = 0.8
+    max_time_gap_s: float = 10.0  # sought up to candidates.max_time_gap_s, which is less
     min_scale_ratio: float = 0.25
     min_sharpness: float = 5.0
     max_truncation: float | None = None  # share of the worse crop's person outside the frame

@@ -157,7 +157,7 @@ def pose_distances(mined: MinedTruth, parts: Sequence[Part]) -> Array:
             return None
         scene = mined.truths[pair["capture_id"]].scene
         joints = [scene.joints_world(shown[0], pair[key], shown[1]) for key in FRAMES]
-        return pose_distance_world(joints[0], joints[1])
+        return pose_distance_world(*joints, min_joints=len(joints[0]))
 
     return _both(rows, "pose_distance", true_distance)
 
