@@ -22,6 +22,7 @@ from mining.stage import WorkUnit
 
 Array = NDArray[np.float64]
 
+BASE_S = 20.0  # length of the shortest footage
 NUM_VIEWS, NUM_PEOPLE, FPS = 4, 3, 10.0
 CYCLE_S, AWAY_S = 20.0, 3.0  # everybody is away for the last seconds of each cycle
 WIDTH_PX, HEIGHT_PX, NOISE_PX = 1280, 720, 1.5
@@ -47,10 +48,8 @@ class Scaling:
     seconds: float
 
 
-def measure_scaling(
-    factors: Sequence[int] = (1, 2, 4, 8), *, base_s: float = 20.0
-) -> list[Scaling]:
-    """Pair captures `factors` times as long as `base_s` seconds, in this process, one by one.
+def measure_scaling(factors: Sequence[int]) -> list[Scaling]:
+    """Pair captures `factors` times as long as `BASE_S`, in this process, one by one.
 
     The bound on pairs of one identity is lifted: it would hide how the cost grows.
     """
@@ -61,14 +60,14 @@ def measure_scaling(
     simulate_capture(2.0)  # imports and first calls are not what is measured
     results = []
     for factor in factors:
-        unit, detections = simulate_capture(base_s * factor)
+        unit, detections = simulate_capture(BASE_S * factor)
         started = time.process_time()
         outcome = pair_capture(unit, detections, config)
         seconds = time.process_time() - started
         counts = {row["stage"]: row for row in outcome.rows["units"]}["pair"]
         results.append(
             Scaling(
-                footage_s=base_s * factor,
+                footage_s=BASE_S * factor,
                 num_detections=len(detections),
                 num_candidates=counts["num_in"],
                 num_pairs=counts["num_kept"],

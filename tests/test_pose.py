@@ -145,11 +145,12 @@ def test_the_torso_faces_where_the_walker_goes():
     assert np.isnan(own_axes(np.zeros((17, 3)))).all()
 
 
-def test_palms_of_both_hands_face_out_of_their_frames():
+def test_a_hand_has_its_thumb_to_one_side_its_fingers_up_and_its_palm_or_back_ahead():
     for left in (False, True):
-        axes = own_axes(open_hand(30, left), left_hand=left)
-        np.testing.assert_allclose(axes[:, 2], [0, 0, 1], atol=1e-9)
+        axes = own_axes(open_hand(30, left))
+        np.testing.assert_allclose(axes[:, 0], [-1 if left else 1, 0, 0], atol=1e-9)
         np.testing.assert_allclose(axes[:, 1], [0, 1, 0], atol=1e-9)
+        np.testing.assert_allclose(axes[:, 2], [0, 0, -1 if left else 1], atol=1e-9)
         assert np.linalg.det(axes) == pytest.approx(1)
     with pytest.raises(ValueError, match="21"):
         own_axes(np.zeros((5, 3)))

@@ -8,8 +8,9 @@ from mining.__main__ import build_parser
 from mining.scaling import Scaling, measure_scaling, slope
 
 
-def test_pairs_grow_linearly_with_footage():
-    results = measure_scaling((1, 2, 4), base_s=6.0)
+def test_pairs_grow_linearly_with_footage(monkeypatch):
+    monkeypatch.setattr("mining.scaling.BASE_S", 6.0)
+    results = measure_scaling((1, 2, 4))
     per_second = np.array([(r.num_detections, r.num_candidates) for r in results]) / np.array(
         [[r.footage_s] for r in results]
     )

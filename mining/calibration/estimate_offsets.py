@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mining.calibration.motion import (
+    COARSE_STEPS,
     GRID_FPS,
     Motion,
     correlation,
@@ -34,7 +35,6 @@ from mining.sync import SyncConfig
 Array = NDArray[np.float64]
 ViewPair = tuple[int, int]
 
-COARSE_STEPS = 2  # of the grid, between lags of the first search
 SAMPLES_PER_S = 8.0  # independent ones in the motion of a person's joints
 PEAK_S = 0.2  # lags nearer than this are of one peak
 FINE_S = 0.15  # lags on either side of the first answer that are compared finely
@@ -150,7 +150,7 @@ class _Profile:
     def _evidence(self, a: Motion, b: Motion, config: SyncConfig) -> Array:
         values = np.full(len(self.lags), np.nan)
         for k, lag in enumerate(self.lags.tolist()):
-            shared, overlap_s = correlation(a, b, lag, COARSE_STEPS)
+            shared, overlap_s = correlation(a, b, lag)
             if overlap_s < config.min_overlap_s:
                 continue
             values[k] = -overlap_s * SAMPLES_PER_S / 2 * np.log(max(1 - shared**2, 1e-6))

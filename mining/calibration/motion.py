@@ -21,6 +21,7 @@ from mining.identity.fits import Track
 Array = NDArray[np.float64]
 
 GRID_FPS = 60.0  # signals are resampled to multiples of 1 / GRID_FPS of the view's own clock
+COARSE_STEPS = 2  # of the grid, between the rows and between the lags of the first search
 SMOOTHING_S = 0.04  # standard deviation; detectors' jitter is faster, limbs are slower
 SIZE_SMOOTHING_S = 1.0  # a person's distance changes slowly
 MAX_GAP_S = 0.2  # a joint not seen for longer is not interpolated
@@ -85,19 +86,19 @@ def motion_of(track: Track, camera: Camera | None) -> Motion | None:
     )
 
 
-def correlation(a: Motion, b: Motion, lag: int, stride: int = 2) -> tuple[float, float]:
+def correlation(a: Motion, b: Motion, lag: int) -> tuple[float, float]:
     """The first canonical correlation (0 to 1) of two motions when b's clock begins `lag` grid
-    steps after a's, and the seconds of overlap; every `stride`-th row is looked at.
+    steps after a's, and the seconds of overlap; one row in `COARSE_STEPS` is looked at.
     """
     low, high = max(a.start, b.start + lag), min(a.end, b.end + lag)
-    if high - low < 2 * stride:
+    if high - low < 2 * COARSE_STEPS:
         return 0.0, 0.0
-    rows_a = a.moves[low - a.start : high - a.start : stride]
-    rows_b = b.moves[low - lag - b.start : high - lag - b.start : stride]
+    rows_a = a.moves[low - a.start : high - a.start : COARSE_STEPS]
+    rows_b = b.moves[low - lag - b.start : high - lag - b.start : COARSE_STEPS]
     x, y, _ = _centred(rows_a, rows_b)
     if len(x) < MIN_SAMPLES:
         return 0.0, 0.0
-    return float(_canonical(x, y, np.ones(len(x)))[2]), len(rows_a) * stride / GRID_FPS
+    return float(_canonical(x, y, np.ones(len(x)))[2]), len(rows_a) * COARSE_STEPS / GRID_FPS
 
 
 def misfit(a: Motion, b: Motion, lag_s: float, num_parts: int) -> Array:

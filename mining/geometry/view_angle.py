@@ -20,15 +20,14 @@ TRUNK = {
 MIN_SINE = 0.2  # of the angle between a frame's first two directions: 12 degrees
 
 
-def own_axes(joints_world: Array, *, left_hand: bool = False) -> Array:
+def own_axes(joints_world: Array) -> Array:
     """The frames of bodies or hands in world coordinates, (..., 3, 3) with unit columns; NaN where
     unknown.
 
     A body's: to its left, up its spine, ahead, from shoulders and hips. A hand's, from wrist and
-    the bases of index and little finger: across the palm, up the fingers, out of the palm; across
-    is to the thumb's side, on a left hand (mirrored) to the little finger's, so that the frame is a
-    rotation and its third column leaves the palm on both. Unknown where one of these joints is, or
-    where they lie too nearly in a line. Raises ValueError for joints of neither.
+    the bases of index and little finger: across the palm to the thumb's side, up the fingers, and
+    out of the palm, of a left hand out of its back. Unknown where one of these joints is, or where
+    they lie too nearly in a line. Raises ValueError for joints of neither.
     """
     num_joints = joints_world.shape[-2]
     if num_joints == NUM_BODY_JOINTS:
@@ -40,7 +39,7 @@ def own_axes(joints_world: Array, *, left_hand: bool = False) -> Array:
     elif num_joints == NUM_HAND_JOINTS:
         wrist, index, little = (joints_world[..., k, :] for k in TRUNK[num_joints])
         up = index + little - 2 * wrist
-        across = (little - index) if left_hand else (index - little)
+        across = index - little
     else:
         raise ValueError(f"a body has 17 joints and a hand 21, got {num_joints}")
     ahead = np.cross(across, up)

@@ -85,18 +85,16 @@ def _finished(unit: LabelledUnit, licence: str) -> LabelledUnit:
 
 
 def piece(
-    name: str, payload: Mapping[str, Any], marks: Sequence[str], files: Sequence[str], num: int = 1
+    name: str, payload: Mapping[str, Any], marks: Sequence[str], files: Sequence[str]
 ) -> Iterator[LabelledUnit]:
-    """A unit of images, of `num` samples each, from those of their files that are there; none
-    where none is.
-    """
+    """A unit of those images that are there, one sample each; none where none is."""
     there = [file for file in files if file in files_in(file.rpartition("/")[0])]
     if there:
         yield LabelledUnit(
             name=name,
             payload=payload,
             fingerprint=fingerprint_of(marks, there),
-            num_samples=num * len(there),
+            num_samples=len(there),
         )
 
 

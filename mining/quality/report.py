@@ -21,7 +21,7 @@ from mining.quality.pairs import MinedTruth, read_mined
 from mining.run import RunOptions, Watch, mine
 from mining.segment import SampleConfig
 from mining.sources.base import DatasetSpec, Part
-from mining.synthetic.config import SyntheticConfig, quality_scenes
+from mining.synthetic.config import quality_scenes
 
 SCENES, SCENES_UNCALIBRATED = "scenes", "scenes-uncalibrated"
 DEMO, DEMO_UNCALIBRATED = "demo", "demo-uncalibrated"
@@ -41,15 +41,9 @@ REPROJECTION = """
     WHERE dataset = $dataset AND reprojection_error_px IS NOT NULL"""
 
 
-def measure_quality(
-    root: str, workers: int | None, watch: Watch, scenes: SyntheticConfig | None = None
-) -> list[Measurement]:
-    """Mine what is not mined yet below `root`/quality and work out every figure of the report.
-
-    `scenes` are the synthetic ones, `quality_scenes()` unless given.
-    """
+def measure_quality(root: str, workers: int | None, watch: Watch) -> list[Measurement]:
+    """Mine what is not mined yet below `root`/quality and work out every figure of the report."""
     root = storage.join(storage.absolute(root), "quality")
-    scenes = scenes or quality_scenes()
     # short segments, so that all workers have something to do; they change no figure
     given = MiningConfig(sample=SampleConfig(segment_s=2.0))
     withheld = replace(  # angles between views need no hands
@@ -57,7 +51,7 @@ def measure_quality(
         calibrate=replace(given.calibrate, use_given=False),
         detect=replace(given.detect, parts=("body",)),
     )
-    table = {**to_dict(scenes), "annotations": "none"}
+    table = {**to_dict(quality_scenes()), "annotations": "none"}
     for name, adapter, config, num_captures in (
         (SCENES, "synthetic", given, NUM_CAPTURES),
         (SCENES_UNCALIBRATED, "synthetic", withheld, 1),

@@ -100,7 +100,7 @@ class CaptureTruth:
 
 
 def _distance(row: Row, true: Truly) -> float:
-    """Mean distance of the detected keypoints from the true ones as a share of the true size."""
+    """Median distance of the detected keypoints from the true ones as a share of the true size."""
     keypoints = np.reshape(row["keypoints_px"], (-1, 3))
     both = (keypoints[:, 2] >= 0.3) & true.inside
     if both.sum() < 4:
