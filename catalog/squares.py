@@ -1,5 +1,6 @@
 """The square around a person or hand: where it lies, the pixels in it, and the map of one to the
-other. A model must be shown what it was trained on, so mining and predicting share it.
+other; and how much boxes overlap. A model must be shown what it was trained on, so mining and
+predicting share it.
 
 Positions are pixels of the full image, with (0, 0) at the outer corner of its first one.
 """
@@ -34,6 +35,17 @@ def share_inside(box_px: Box, width_px: int, height_px: int) -> float:
     wide = max(0.0, min(right, width_px) - max(left, 0))
     high = max(0.0, min(bottom, height_px) - max(top, 0))
     return wide * high / ((right - left) * (bottom - top))
+
+
+def box_overlaps(boxes_a: Floats, boxes_b: Floats) -> Floats:
+    """Intersection over union of boxes (M, 4) and (N, 4) as left, top, right, bottom: (M, N), 0 of
+    boxes without an area.
+    """
+    low = np.maximum(boxes_a[:, None, :2], boxes_b[None, :, :2])
+    high = np.minimum(boxes_a[:, None, 2:], boxes_b[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (boxes_a, boxes_b))
+    return shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-12)
 
 
 def cut_square(image: Bytes, box_px: Box, padding: tuple[int, int, int] | int) -> Bytes:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.parts import Row
+from catalog.squares import box_overlaps
 from mining.geometry.cameras import Camera
 from mining.identity.fits import AssociateConfig
 from mining.identity.identify import Identified, identify
-from mining.identity.track import TrackConfig, box_overlap
+from mining.identity.track import TrackConfig
 
 Array = NDArray[np.float64]
 
@@ -331,7 +332,7 @@ def _detect(
             points = exact[who, t] + shift + generator.normal(0, 0.05 * size[who, t], (17, 2))
             box = _box_of(points, size[who, t], generator)
             confidence = generator.uniform(0.3, 0.7, 17)
-            if box_overlap(box[None], np.concatenate([low, high], axis=1)).max() < 0.3:
+            if box_overlaps(box[None], np.concatenate([low, high], axis=1)).max() < 0.3:
                 found.append((time_s, NOBODY, np.column_stack([points, confidence]), box))
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catalog.squares import cut_square
+from catalog.squares import box_overlaps, cut_square
 from mining.cropping.crop import CropConfig, cut, reject_person, sharpness, square_box
 from mining.cropping.foreground import from_mask, from_skeleton
 from mining.segment import CropTar
@@ -120,6 +120,13 @@ def test_the_foreground_of_a_skeleton_covers_the_body_and_little_else() -> None:
     assert cells[8:24, 16].all()
     assert 0.03 < cells.mean() < 0.4
     assert columns.min() > 8 and columns.max() < 24
+
+
+def test_boxes_overlap_by_intersection_over_union() -> None:
+    boxes = np.array([[1.0, 0, 3, 2], [0, 0, 2, 2], [5, 5, 6, 6], [1, 1, 1, 1]])
+    overlaps = box_overlaps(np.array([[0.0, 0, 2, 2], [1, 1, 1, 1]]), boxes)
+    np.testing.assert_allclose(overlaps, [[1 / 3, 1, 0, 0], [0, 0, 0, 0]])
+    assert box_overlaps(boxes, np.zeros((0, 4))).shape == (4, 0)
 
 
 def test_blur_lowers_sharpness() -> None:

@@ -17,7 +17,7 @@ from training.__main__ import build_parser
 from training.png import encode_png
 from training.prediction.overlay_video import OverlayVideo
 from training.prediction.ply import encode_ply
-from training.prediction.tracks import Tracks, overlap
+from training.prediction.tracks import Tracks
 
 
 @pytest.fixture
@@ -304,4 +304,3 @@ def test_people_keep_their_numbers_through_a_missed_frame() -> None:
     assert tracks.number(np.stack([left, right])) == [0, 1]
     assert tracks.number(np.stack([right + 1])) == [1]
     assert tracks.number(np.stack([right, left, left + 100])) == [1, 0, 2]
-    assert overlap(left, left) == 1 and overlap(left, right) == 0

@@ -5,7 +5,7 @@ told, they end.
 import numpy as np
 import pytest
 
-from mining.identity.track import TrackConfig, box_overlap, link_tracks
+from mining.identity.track import TrackConfig, link_tracks
 from tests.skeletons import boxes_around, detect, ring_of_cameras, walk
 
 CONFIG = TrackConfig()
@@ -134,10 +134,3 @@ def test_edges():
     assert unseen.tolist() == [0, 0, 0]  # boxes alone are enough
     with pytest.raises(ValueError, match="sorted by time"):
         link_tracks(np.array([1.0, 0.0]), boxes[:2], np.zeros((2, 17, 3)), CONFIG)
-
-
-def test_overlap_of_boxes():
-    overlap = box_overlap(
-        np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2], [0, 0, 2, 2], [5, 5, 6, 6]])
-    )
-    np.testing.assert_allclose(overlap, [[1 / 3, 1, 0]])

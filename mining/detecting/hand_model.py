@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.squares import box_overlaps
+
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -186,7 +188,7 @@ def _merge(boxes: Points, keypoints: Points, scores: Points) -> list[tuple[Point
     merged = []
     while len(left):
         best = left[0]
-        same = _overlaps(boxes[best], boxes[left]) > MAX_OVERLAP
+        same = box_overlaps(boxes[[best]], boxes[left])[0] > MAX_OVERLAP
         same[0] = True
         joined = left[same]
         weights = scores[joined] / scores[joined].sum()
@@ -199,14 +201,6 @@ def _merge(boxes: Points, keypoints: Points, scores: Points) -> list[tuple[Point
         )
         left = left[~same]
     return merged
-
-
-def _overlaps(box: Points, boxes: Points) -> Points:
-    """Intersection over union of a box (4,) with boxes (N, 4)."""
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    both = np.prod(np.maximum(sides, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    return both / np.maximum(areas - both, 1e-12)
 
 
 def _cut(image: NDArray[np.uint8], square: Square, size_px: int) -> NDArray[np.uint8]:

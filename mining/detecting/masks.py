@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from catalog.squares import box_overlaps
 from mining.detecting.config import DetectConfig
 from mining.detecting.yolo import load_yolo
 from mining.plugins import find_plugin, plugin_names
@@ -100,17 +101,8 @@ def match_masks(
     if not people or not len(masks):
         return matched
     theirs = np.stack([person.box_px for person in people])
-    overlaps = _overlaps(theirs, np.asarray(boxes_px, np.float32))
+    overlaps = box_overlaps(theirs, np.asarray(boxes_px, np.float32))
     for person, mask in zip(*linear_sum_assignment(-overlaps), strict=True):
         if overlaps[person, mask] >= MIN_OVERLAP:
             matched[person] = masks[mask]
     return matched
-
-
-def _overlaps(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of boxes (M, 4) with boxes (N, 4): (M, N)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    both = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (a, b)]
-    return both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-6)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from catalog.squares import box_overlaps
 from mining.cropping.appearance import appearance_similarity
 
 Array = NDArray[np.float64]
@@ -128,17 +129,6 @@ def link_tracks(
     return _renumber(numbers, config.min_track_frames)
 
 
-def box_overlap(boxes_a: Array, boxes_b: Array) -> Array:
-    """Intersection over union of boxes (M, 4) and (K, 4) as x0, y0, x1, y1: (M, K)."""
-    low = np.maximum(boxes_a[:, None, :2], boxes_b[None, :, :2])
-    high = np.minimum(boxes_a[:, None, 2:], boxes_b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a = np.prod(boxes_a[:, 2:] - boxes_a[:, :2], axis=1)
-    area_b = np.prod(boxes_b[:, 2:] - boxes_b[:, :2], axis=1)
-    overlap: Array = shared / (area_a[:, None] + area_b[None] - shared)
-    return overlap
-
-
 def _sizes(boxes_px: Array) -> Array:
     sizes: Array = (boxes_px[:, 2:] - boxes_px[:, :2]).max(axis=1)
     return sizes
@@ -185,7 +175,7 @@ def _without_duplicates(
     kept: list[int] = []
     for row in rows[np.argsort(-confidence, kind="stable")]:
         others = np.array(kept, dtype=np.int64)
-        overlap = box_overlap(boxes_px[others], boxes_px[[row]])[:, 0]
+        overlap = box_overlaps(boxes_px[others], boxes_px[[row]])[:, 0]
         spread_px = config.keypoint_slack_sizes * _sizes(boxes_px[others])
         similarity = _keypoint_similarity(keypoints_px[others], keypoints_px[[row]], spread_px)
         if not np.any(
@@ -263,7 +253,7 @@ def _costs(
     allowed = (distance <= reach[:, None]) & (growth <= max_growth[:, None])
     allowed &= same_pose >= config.min_pose_similarity
     far = distance / reach[:, None]
-    apart = 1 - box_overlap(boxes, boxes_px)
+    apart = 1 - box_overlaps(boxes, boxes_px)
     grown = growth / max_growth[:, None]
     cost: Array = (far + apart + grown + (1 - same_place) + (1 - same_pose)) / 5
     return np.where(allowed, cost, FORBIDDEN)
