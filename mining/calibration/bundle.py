@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mining.calibration.bones import Bones
 
@@ -96,7 +97,7 @@ def adjust(
 
 def errors_px(solution: Solution, seen: Sightings) -> Array:
     """Distance of each keypoint from its joint's image (V, N, K) in pixels; NaN where not seen."""
-    errors, in_front = _misses(solution, seen)[0], _misses(solution, seen)[1]
+    errors, in_front, _ = _misses(solution, seen)
     distance: Array = np.linalg.norm(errors, axis=3)
     distance[~in_front] = np.inf
     distance[seen.weights == 0] = np.nan
@@ -262,7 +263,7 @@ def _step(solution: Solution, system: _System, keep: NDArray[np.bool_], damping:
     moved = -solved[..., -1] - solved[..., :-1] @ change[keep]
     num_views = len(solution.log_focal)
     by_view = change[: PER_VIEW * num_views].reshape(num_views, PER_VIEW)
-    turns = np.stack([rotation_of(turn) for turn in by_view[:, :3]])
+    turns = Rotation.from_rotvec(by_view[:, :3]).as_matrix()
     return replace(
         solution,
         rotation=turns @ solution.rotation,
@@ -272,13 +273,3 @@ def _step(solution: Solution, system: _System, keep: NDArray[np.bool_], damping:
         log_bones=solution.log_bones
         + change[PER_VIEW * num_views :].reshape(solution.log_bones.shape),
     )
-
-
-def rotation_of(turn: Array) -> Array:
-    """The rotation (3, 3) by a vector (3,), its axis times its angle in radians (Rodrigues)."""
-    angle = float(np.linalg.norm(turn))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = turn / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mining.calibration.bones import Bones
 
@@ -165,8 +166,10 @@ def _descend(
 
 
 def _move(rotation: Array, shift: Array, change: Array) -> tuple[Array, Array]:
-    """Turn by `change`'s first three (radians), and tip the shift's direction by the last two."""
-    change = np.broadcast_to(change, (len(rotation), 5))
+    """Turn by a `change`'s first three (radians), and tip the shift's direction by the last two;
+    changes (H, 5), or one (5,) for all.
+    """
+    change = np.atleast_2d(change)
     length = np.linalg.norm(shift, axis=1, keepdims=True)
     direction = shift / length
     other = np.eye(3)[np.abs(direction).argmin(axis=1)]
@@ -175,18 +178,8 @@ def _move(rotation: Array, shift: Array, change: Array) -> tuple[Array, Array]:
     second = np.cross(direction, first)
     tipped = direction + change[:, 3:4] * first + change[:, 4:5] * second
     tipped *= length / np.linalg.norm(tipped, axis=1, keepdims=True)
-    return _rotations(change[:, :3]) @ rotation, tipped
-
-
-def _rotations(turns: Array) -> Array:
-    """Rotations (H, 3, 3) by vectors (H, 3), their axes times angles in radians (Rodrigues)."""
-    angle = np.linalg.norm(turns, axis=1)
-    x, y, z = (turns / np.maximum(angle, 1e-12)[:, None]).T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
-    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    turned: Array = np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
-    return turned
+    turns = Rotation.from_rotvec(change[:, :3]).as_matrix()
+    return turns @ rotation, tipped
 
 
 def _epipolar_errors(rotation: Array, shift: Array, x_a: Array, x_b: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.cameras import Camera
+from mining.geometry.cameras import Camera, angle_between_views_deg
 from mining.sources.base import Detection
 from mining.sources.datasets.view import AnnotatedView
 
@@ -64,6 +64,4 @@ def pairs(hands: Iterable[Shown]) -> Iterator[Group]:
 def angle_deg(first: Shown, second: Shown) -> float:
     """The angle between two cameras, as seen from the hand."""
     hand_world = np.nanmean(first.joints_world, axis=0)
-    a, b = (one.view.camera.centre_world - hand_world for one in (first, second))
-    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    return angle_between_views_deg(first.view.camera, second.view.camera, hand_world)
