@@ -11,6 +11,7 @@ from PIL import Image
 from catalog.squares import box_overlaps, cut_square
 from mining.cropping.crop import CropConfig, cut, reject_person, sharpness, square_box
 from mining.cropping.foreground import from_mask, from_skeleton
+from mining.labelling.config import LabelConfig
 from mining.segment import CropTar
 from mining.sources.base import Detection
 
@@ -120,6 +121,15 @@ def test_the_foreground_of_a_skeleton_covers_the_body_and_little_else() -> None:
     assert cells[8:24, 16].all()
     assert 0.03 < cells.mean() < 0.4
     assert columns.min() > 8 and columns.max() < 24
+
+
+@pytest.mark.parametrize("config", [CropConfig, LabelConfig])
+@pytest.mark.parametrize("given", [{"size_px": 8}, {"hand_margin": 0.0}, {"jpeg_quality": 101}])
+def test_squares_that_cannot_be_cut_are_refused(config: type, given: dict[str, float]) -> None:
+    with pytest.raises(
+        ValueError, match=r"size_px of 16 or more, .*got .*\b" + str(*given.values())
+    ):
+        config(**given)
 
 
 def test_boxes_overlap_by_intersection_over_union() -> None:

@@ -9,17 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from catalog.squares import (
-    HAND_MARGIN,
-    MARGIN,
-    STORED_PX,
-    cut_square,
-    cut_to_size,
-    share_inside,
-    square_around,
-)
+from catalog.squares import cut_square, cut_to_size, share_inside, square_around
 from mining.cropping.appearance import appearance
 from mining.cropping.foreground import ForegroundSource, from_mask, from_skeleton
+from mining.cropping.squares import SquareConfig
 from mining.cropping.visible_share import Figure, figures_of, occlusion, truncation
 from mining.sources.base import Detection
 
@@ -27,28 +20,15 @@ SHARPNESS_PX = 128  # sharpness is measured at this size, so that it compares be
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropConfig:
+class CropConfig(SquareConfig):
     """How crops are cut, and which people and hands are good enough to crop."""
 
-    size_px: int = STORED_PX  # side of the stored image
-    margin: float = MARGIN  # side of the square over the longer side of the person
-    hand_margin: float = HAND_MARGIN  # the same of a hand
-    jpeg_quality: int = 92  # of the stored image, 1 to 100
     min_person_px: int = 96  # longer side of the person in the frame
     min_hand_px: int = 32  # the same of a hand
     min_keypoints: int = 8  # of a body's 17, with at least `min_confidence`
     min_hand_keypoints: int = 10  # of a hand's 21
     min_confidence: float = 0.3  # keypoints below it count as not seen
     min_inside: float = 0.6  # share of the square that lies within the frame
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for crops that cannot be made."""
-        margins = (self.margin, self.hand_margin)
-        if self.size_px < 16 or min(margins) <= 0 or not 1 <= self.jpeg_quality <= 100:
-            raise ValueError(
-                "crops need size_px of 16 or more, margins above 0 and jpeg_quality of 1 to 100, "
-                f"got {self.size_px}, {margins} and {self.jpeg_quality}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
