@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from catalog.parts import Row
-
-ROUNDING_S = 1e-6
+from mining.geometry.instants import ROUNDING_S
 
 
 @dataclass(frozen=True, kw_only=True)
