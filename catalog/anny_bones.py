@@ -1,4 +1,4 @@
-"""What this project moves and reads of the Anny body: its bones, its shape values, its keypoints.
+"""What this project moves and reads of the Anny body: its bones, its shape values, its fingertips.
 Plain names and numpy, so that labels can be read without the model.
 
 A pose is one rotation for each posed bone, relative to the nearest posed bone above it, in the
@@ -9,21 +9,10 @@ shoulders, second halves of limbs) follow the posed bone above them.
 import numpy as np
 from numpy.typing import NDArray
 
-COCO_KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
-FINGERS = ("thumb", "index", "middle", "ring", "little")
-HAND_KEYPOINTS = (
-    "wrist",
-    *(f"{finger}{link}" for finger in FINGERS for link in range(1, 4 + 1)),
-)  # base to tip; all but the tips are heads of `HAND_BONES`
-
 # Shape values, each from 0 to 1.
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 
-# The posed bones of one hand, without the side's letter.
+# The posed bones of one hand, without the side's letter; their heads are its keypoints, tips aside.
 HAND_BONES = (
     "wrist",
     *(f"finger{finger}-{link}" for finger in range(1, 5 + 1) for link in range(1, 3 + 1)),

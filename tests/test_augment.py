@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
+from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
 from training.loading.augment import (
     NUM_DRAWS,
     AugmentConfig,

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from catalog import anny_file
-from catalog.anny_bones import COCO_KEYPOINTS, HAND_BONES, POSED_BONES
+from catalog.anny_bones import HAND_BONES, POSED_BONES
+from catalog.keypoints import COCO_KEYPOINTS
 from mining.synthetic.bodies import JOINTS
 from mining.synthetic.body_labels import BodyLabel, body_label, hand_label
 from mining.synthetic.body_model import body_model

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NUM_BODY_KEYPOINTS = 17  # COCO's
-NUM_HAND_KEYPOINTS = 21
+from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
+
 NUM_KEYPOINTS = NUM_BODY_KEYPOINTS + NUM_HAND_KEYPOINTS  # the body's come first
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import MIRRORED, NUM_HAND_KEYPOINTS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bones:
@@ -55,7 +57,7 @@ BODY = _bones(
         (0.12, 0.5, [(0, 3), (0, 4)]),  # nose to ear
         (0.04, 0.5, [(0, 1), (0, 2)]),  # nose to eye
     ],
-    [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15],
+    MIRRORED,
 )
 HAND = _bones(
     [
@@ -74,7 +76,7 @@ HAND = _bones(
         (0.032, 1.0, [(17, 18)]),
         (0.020, 1.0, [(18, 19), (19, 20)]),
     ],
-    list(range(21)),
+    list(range(NUM_HAND_KEYPOINTS)),
 )
 
 

@@ -7,12 +7,12 @@ people of usual size, and the floor is about z = 0.
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS
 from mining.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
 
 SHOULDERS, ANKLES = [5, 6], [15, 16]
-NUM_BODY_KEYPOINTS = 17
 
 
 def people_from_world(joints_world: Array, first: Camera) -> Array:

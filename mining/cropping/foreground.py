@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
 from catalog.schemas import FOREGROUND_GRID
 
 DRAW_PX = 128  # the skeleton is drawn at this size, then averaged into cells
 MIN_CONFIDENCE = 0.3  # keypoints below it are not drawn
-NUM_BODY, NUM_HAND = 17, 21
 
 EYES_AND_NOSE, EARS = (0, 1, 2), (3, 4)
 SHOULDERS, HIPS = (5, 6), (11, 12)
@@ -56,9 +56,9 @@ def from_skeleton(keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
     points = keypoints[:, :2].astype(np.float64) * DRAW_PX
     seen = keypoints[:, 2] >= MIN_CONFIDENCE
     canvas = np.zeros((DRAW_PX, DRAW_PX), np.uint8)
-    if len(keypoints) == NUM_BODY:
+    if len(keypoints) == NUM_BODY_KEYPOINTS:
         _draw_body(canvas, points, seen)
-    elif len(keypoints) == NUM_HAND:
+    elif len(keypoints) == NUM_HAND_KEYPOINTS:
         _draw_hand(canvas, points, seen)
     else:
         raise ValueError(f"skeletons have 17 or 21 keypoints, got {len(keypoints)}")

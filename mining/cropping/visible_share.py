@@ -8,12 +8,39 @@ outside the frame, and those inside it that are hidden, are counted.
 
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.surface import BODY, HAND, Bone
-from mining.geometry.view_angle import NUM_BODY_JOINTS
+from catalog.keypoints import (
+    INDEX_BASE,
+    LEFT_ANKLE,
+    LEFT_EAR,
+    LEFT_ELBOW,
+    LEFT_EYE,
+    LEFT_HIP,
+    LEFT_KNEE,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    LITTLE_BASE,
+    MIDDLE_BASE,
+    NOSE,
+    NUM_BODY_KEYPOINTS,
+    NUM_HAND_KEYPOINTS,
+    RIGHT_ANKLE,
+    RIGHT_EAR,
+    RIGHT_ELBOW,
+    RIGHT_EYE,
+    RIGHT_HIP,
+    RIGHT_KNEE,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+    RING_BASE,
+    THUMB_BASE,
+    WRIST,
+)
+from mining.geometry.surface import AHEAD, BODY, HAND, Bone
 from mining.sources.base import Detection
 
 Array = NDArray[np.float64]
@@ -22,23 +49,59 @@ ALONG = 6  # samples along a bone
 NEAR = 0.1  # in torsos or palms: how far beside the mask a skeleton's sample may lie
 ACROSS = np.array([-0.8, 0.0, 0.8])  # samples across it, in radii; hidden ones are sought at half
 
-# joint: from where, on in the direction from where to there, and how far in torsos or palms
-BODY_CHAINS: tuple[tuple[int, int, int | None, float], ...] = (
-    (13, 11, None, 0.8), (14, 12, None, 0.8), (15, 13, 11, 0.8), (16, 14, 12, 0.8),
-    (7, 5, None, 0.55), (8, 6, None, 0.55), (9, 7, 5, 0.5), (10, 8, 6, 0.5),
-)  # fmt: skip
-HAND_CHAINS: tuple[tuple[int, int, int | None, float], ...] = (
-    *((base, 0, None, 1.0) for base in (5, 9, 13, 17)), (1, 0, None, 0.4),
-    *((base + k + 1, base + k, base + k - 1 if k else 0, length)
-      for base in (1, 5, 9, 13, 17) for k, length in enumerate((0.42, 0.3, 0.24))),
-)  # fmt: skip
+
+class Link(NamedTuple):
+    """Where a joint that was not seen is put: from `start`, on in the direction from `before` to
+    there (down the trunk, or towards the fingers, where that is None or was not seen), by a
+    `length` in torsos or palms.
+    """
+
+    joint: int
+    start: int
+    before: int | None
+    length: float
+
+
+BODY_CHAINS = (
+    Link(LEFT_KNEE, LEFT_HIP, None, 0.8),
+    Link(RIGHT_KNEE, RIGHT_HIP, None, 0.8),
+    Link(LEFT_ANKLE, LEFT_KNEE, LEFT_HIP, 0.8),
+    Link(RIGHT_ANKLE, RIGHT_KNEE, RIGHT_HIP, 0.8),
+    Link(LEFT_ELBOW, LEFT_SHOULDER, None, 0.55),
+    Link(RIGHT_ELBOW, RIGHT_SHOULDER, None, 0.55),
+    Link(LEFT_WRIST, LEFT_ELBOW, LEFT_SHOULDER, 0.5),
+    Link(RIGHT_WRIST, RIGHT_ELBOW, RIGHT_SHOULDER, 0.5),
+)
+KNUCKLES = [INDEX_BASE, MIDDLE_BASE, RING_BASE, LITTLE_BASE]
+NEXT_TO_KNUCKLES = [base + 1 for base in KNUCKLES]
+HAND_CHAINS = (
+    *(Link(base, WRIST, None, 1.0) for base in KNUCKLES),
+    Link(THUMB_BASE, WRIST, None, 0.4),
+    *(
+        Link(base + k + 1, base + k, base + k - 1 if k else WRIST, length)
+        for base in (THUMB_BASE, *KNUCKLES)
+        for k, length in enumerate((0.42, 0.3, 0.24))
+    ),
+)
 # pairs of joints and their usual distance, which foreshortening only lessens
-BODY_SPANS = ((5, 11, 1.0), (6, 12, 1.0), (5, 6, 0.72), (11, 13, 0.8), (12, 14, 0.8),
-              (13, 15, 0.8), (14, 16, 0.8), (5, 7, 0.55), (6, 8, 0.55), (7, 9, 0.5),
-              (8, 10, 0.5))  # fmt: skip
-HAND_SPANS = ((0, 5, 1.0), (0, 9, 1.0), (0, 13, 0.95), (0, 17, 0.9), (5, 17, 0.65), (5, 6, 0.45),
-              (9, 10, 0.48), (13, 14, 0.45), (17, 18, 0.35))  # fmt: skip
-FACE, EARS, SHOULDERS, HIPS, ANKLES = [0, 1, 2, 3, 4], [3, 4], [5, 6], [11, 12], [15, 16]
+BODY_SPANS = (
+    (LEFT_SHOULDER, LEFT_HIP, 1.0), (RIGHT_SHOULDER, RIGHT_HIP, 1.0),
+    (LEFT_SHOULDER, RIGHT_SHOULDER, 0.72),
+    (LEFT_HIP, LEFT_KNEE, 0.8), (RIGHT_HIP, RIGHT_KNEE, 0.8),
+    (LEFT_KNEE, LEFT_ANKLE, 0.8), (RIGHT_KNEE, RIGHT_ANKLE, 0.8),
+    (LEFT_SHOULDER, LEFT_ELBOW, 0.55), (RIGHT_SHOULDER, RIGHT_ELBOW, 0.55),
+    (LEFT_ELBOW, LEFT_WRIST, 0.5), (RIGHT_ELBOW, RIGHT_WRIST, 0.5),
+)  # fmt: skip
+HAND_SPANS = (
+    (WRIST, INDEX_BASE, 1.0), (WRIST, MIDDLE_BASE, 1.0), (WRIST, RING_BASE, 0.95),
+    (WRIST, LITTLE_BASE, 0.9), (INDEX_BASE, LITTLE_BASE, 0.65), (INDEX_BASE, INDEX_BASE + 1, 0.45),
+    (MIDDLE_BASE, MIDDLE_BASE + 1, 0.48), (RING_BASE, RING_BASE + 1, 0.45),
+    (LITTLE_BASE, LITTLE_BASE + 1, 0.35),
+)  # fmt: skip
+FACE = [NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR]
+SHOULDERS, HIPS = [LEFT_SHOULDER, RIGHT_SHOULDER], [LEFT_HIP, RIGHT_HIP]
+ANKLES = [LEFT_ANKLE, RIGHT_ANKLE]
+TO_SHOULDERS = 0.45  # in torsos, from the middle of the face down to that of the shoulders
 
 
 class Figure:
@@ -54,7 +117,7 @@ class Figure:
             keypoints_px
         ).all(axis=1)
         self.points = np.where(self.seen[:, None], keypoints_px[:, :2], np.nan).astype(np.float64)
-        self.is_body = len(keypoints_px) == NUM_BODY_JOINTS
+        self.is_body = len(keypoints_px) == NUM_BODY_KEYPOINTS
         self.unit_px = np.nan
         if self.seen.sum() >= 3:
             self.unit_px = self._unit()
@@ -73,7 +136,8 @@ class Figure:
         for k, (bone, reach) in enumerate(zip(self.bones, beyond, strict=True)):
             if reach:
                 way = ends[bone.parent, 1] - ends[bone.parent, 0] if bone.parent >= 0 else -down
-                way = down if k in (12, 15) else way  # feet: ahead is unknown, down at least
+                if bone.rest == AHEAD:  # a foot: where ahead is in the image is not known
+                    way = down
                 ends[k, 1] += reach * self.unit_px * _unit_vector(way, down)
         return ends
 
@@ -129,48 +193,55 @@ class Figure:
     def _down(self) -> Array:
         """The direction down the trunk (2,), or out of the palm's base: a unit vector."""
         if not self.is_body:
-            palm = _middle(self.points, [5, 9, 13, 17])
-            return _unit_vector(self.points[0] - palm, np.array([0.0, 1.0]))
+            palm = _middle(self.points, KNUCKLES)
+            return _unit_vector(self.points[WRIST] - palm, np.array([0.0, 1.0]))
         return _unit_vector(
             _middle(self.points, HIPS) - _middle(self.points, SHOULDERS), np.array([0.0, 1.0])
         )
 
     def _complete_trunk(self) -> None:
-        points, unit_px = self.points, self.unit_px
-        down = self._down() * unit_px
-        for pair, from_face, others in ((SHOULDERS, 0.45, HIPS), (HIPS, 1.45, SHOULDERS)):
-            for k, other, opposite in zip(pair, pair[::-1], others, strict=True):
-                if np.isfinite(points[k, 0]):
-                    continue
-                if np.isfinite(points[other, 0]):
-                    across = points[opposite] - points[others[1 - others.index(opposite)]]
-                    points[k] = points[other] + np.nan_to_num(across)
-                elif np.isfinite(points[opposite, 0]):
-                    points[k] = points[opposite] + (down if pair is HIPS else -down)
-                elif np.isfinite(points[FACE, 0]).any():
-                    points[k] = _middle(points, FACE) + from_face * down
-                else:
-                    points[k] = np.nanmean(points, axis=0)
+        points, down = self.points, self._down() * self.unit_px
+        self._complete_pair(SHOULDERS, HIPS, -down, TO_SHOULDERS * down)
+        self._complete_pair(HIPS, SHOULDERS, down, (TO_SHOULDERS + 1) * down)
         face = _middle(points, FACE)
         if np.isnan(face[0]):
-            face = _middle(points, SHOULDERS) - 0.45 * down
+            face = _middle(points, SHOULDERS) - TO_SHOULDERS * down
         points[FACE] = np.where(np.isfinite(points[FACE]), points[FACE], face)
         self._complete_chains(BODY_CHAINS, down)
 
+    def _complete_pair(
+        self, pair: list[int], opposite: list[int], from_opposite: Array, from_face: Array
+    ) -> None:
+        """Put both shoulders, or hips, where one is not seen: beside the other one, as far as those
+        `opposite` in the trunk are apart; else by a step (2,) from its own opposite, or the face.
+        """
+        points = self.points
+        for side, joint in enumerate(pair):
+            other = 1 - side
+            if np.isfinite(points[joint, 0]):
+                continue
+            if np.isfinite(points[pair[other], 0]):
+                across = points[opposite[side]] - points[opposite[other]]
+                points[joint] = points[pair[other]] + np.nan_to_num(across)
+            elif np.isfinite(points[opposite[side], 0]):
+                points[joint] = points[opposite[side]] + from_opposite
+            elif np.isfinite(points[FACE, 0]).any():
+                points[joint] = _middle(points, FACE) + from_face
+            else:
+                points[joint] = np.nanmean(points, axis=0)
+
     def _complete_palm(self) -> None:
         points = self.points
-        if np.isnan(points[0, 0]):
-            bases, tips = _middle(points, [5, 9, 13, 17]), _middle(points, [6, 10, 14, 18])
-            back = _unit_vector(bases - tips, np.array([0.0, 1.0]))
-            start = bases if np.isfinite(bases[0]) else np.nanmean(points, axis=0)
-            points[0] = start + self.unit_px * back
-        known = np.isfinite(points[1:]).all(axis=1)
-        ahead = points[1:][known].mean(axis=0) - points[0]
+        if np.isnan(points[WRIST, 0]):
+            knuckles, next_joints = _middle(points, KNUCKLES), _middle(points, NEXT_TO_KNUCKLES)
+            back = _unit_vector(knuckles - next_joints, np.array([0.0, 1.0]))
+            start = knuckles if np.isfinite(knuckles[0]) else np.nanmean(points, axis=0)
+            points[WRIST] = start + self.unit_px * back
+        fingers = points[WRIST + 1 :]
+        ahead = fingers[np.isfinite(fingers).all(axis=1)].mean(axis=0) - points[WRIST]
         self._complete_chains(HAND_CHAINS, _unit_vector(ahead, -self._down()) * self.unit_px)
 
-    def _complete_chains(
-        self, chains: tuple[tuple[int, int, int | None, float], ...], default: Array
-    ) -> None:
+    def _complete_chains(self, chains: Sequence[Link], default: Array) -> None:
         for joint, start, before, length in chains:
             if np.isfinite(self.points[joint, 0]):
                 continue
@@ -267,7 +338,7 @@ def _outside(points_px: Array, width_px: int, height_px: int) -> NDArray[np.bool
 def _bone_weights(is_body: bool) -> tuple[Array, tuple[float, ...]]:
     """Weights (B, 2, K) of the joints in both ends of every bone, and how far each goes on."""
     bones = BODY if is_body else HAND
-    weights = np.zeros((len(bones), 2, NUM_BODY_JOINTS if is_body else 21))
+    weights = np.zeros((len(bones), 2, NUM_BODY_KEYPOINTS if is_body else NUM_HAND_KEYPOINTS))
     for k, bone in enumerate(bones):
         for end, where in enumerate((bone.start, bone.end)):
             for joint, weight in where.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS
 from mining.detecting.config import DetectConfig
 from mining.detecting.weights import people_weights
 from mining.detecting.yolo import load_yolo
@@ -19,10 +20,6 @@ from mining.sources.base import Detection
 
 if TYPE_CHECKING:
     import ultralytics
-
-NUM_KEYPOINTS = (
-    17  # COCO: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left before right
-)
 
 
 class Detector(Protocol):
@@ -77,7 +74,7 @@ class UltralyticsDetector:
             return []
         scores = result.boxes.conf.cpu().numpy()
         keypoints_px = result.keypoints.data.cpu().numpy()
-        if keypoints_px.shape[1:] != (NUM_KEYPOINTS, 3):
+        if keypoints_px.shape[1:] != (NUM_BODY_KEYPOINTS, 3):
             raise ValueError(
                 f"{self.config.weights} gives keypoints of shape {keypoints_px.shape[1:]}, "
                 "not COCO's 17 with a confidence each"

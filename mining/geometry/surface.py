@@ -13,7 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.geometry.view_angle import NUM_BODY_JOINTS, own_axes
+from catalog.keypoints import NUM_BODY_KEYPOINTS
+from mining.geometry.view_angle import own_axes
 
 Array = NDArray[np.float64]
 
@@ -98,7 +99,7 @@ class Surface:
 @cache
 def surface_of(num_joints: int) -> Surface:
     """The surface of a body (17 joints) or hand (21), with the areas of typical proportions."""
-    is_body = num_joints == NUM_BODY_JOINTS
+    is_body = num_joints == NUM_BODY_KEYPOINTS
     bones = BODY if is_body else HAND
     lengths = _BODY_LENGTHS if is_body else _HAND_LENGTHS
     bone_of, along, normals, areas = [], [], [], []
@@ -137,7 +138,7 @@ _HAND_LENGTHS = (
 
 def unit_lengths_m(joints_world: Array) -> Array:
     """Length of the torso or palm of joints (N, K, 3) in metres, (N,); NaN where unknown."""
-    if joints_world.shape[1] == NUM_BODY_JOINTS:
+    if joints_world.shape[1] == NUM_BODY_KEYPOINTS:
         ends = joints_world[:, [5, 6]].mean(axis=1) - joints_world[:, [11, 12]].mean(axis=1)
     else:
         ends = joints_world[:, 9] - joints_world[:, 0]

@@ -8,14 +8,23 @@ Joints are (..., K, 3) in world coordinates, NaN where unknown: K = 17 is a body
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import (
+    INDEX_BASE,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    LITTLE_BASE,
+    NUM_BODY_KEYPOINTS,
+    NUM_HAND_KEYPOINTS,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    WRIST,
+)
+
 Array = NDArray[np.float64]
 
-NUM_BODY_JOINTS, NUM_HAND_JOINTS = 17, 21
-LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
-WRIST, INDEX_BASE, LITTLE_BASE = 0, 5, 17
 TRUNK = {
-    NUM_BODY_JOINTS: [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP],
-    NUM_HAND_JOINTS: [WRIST, INDEX_BASE, LITTLE_BASE],
+    NUM_BODY_KEYPOINTS: [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP],
+    NUM_HAND_KEYPOINTS: [WRIST, INDEX_BASE, LITTLE_BASE],
 }  # the joints that move as one, by number of joints
 MIN_SINE = 0.2  # of the angle between a frame's first two directions: 12 degrees
 
@@ -30,13 +39,13 @@ def own_axes(joints_world: Array) -> Array:
     they lie too nearly in a line. Raises ValueError for joints of neither.
     """
     num_joints = joints_world.shape[-2]
-    if num_joints == NUM_BODY_JOINTS:
+    if num_joints == NUM_BODY_KEYPOINTS:
         left_shoulder, right_shoulder, left_hip, right_hip = (
             joints_world[..., k, :] for k in TRUNK[num_joints]
         )
         up = left_shoulder + right_shoulder - left_hip - right_hip
         across = left_shoulder + left_hip - right_shoulder - right_hip
-    elif num_joints == NUM_HAND_JOINTS:
+    elif num_joints == NUM_HAND_KEYPOINTS:
         wrist, index, little = (joints_world[..., k, :] for k in TRUNK[num_joints])
         up = index + little - 2 * wrist
         across = index - little

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import MIRRORED
 from catalog.parts import Row
 from mining.geometry.cameras import Camera
 from mining.identity.fits import AssociateConfig
 from mining.identity.joints import Identity, joints_at
 
 Array = NDArray[np.float64]
-
-MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]  # COCO, left for right
 
 
 def misplaced(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import LEFT_WRIST, NUM_BODY_KEYPOINTS, RIGHT_WRIST
 from catalog.parts import Row
 from mining.geometry.cameras import Camera
 from mining.identity.body_place import project
@@ -21,8 +22,11 @@ from mining.sources.base import Part
 
 Array = NDArray[np.float64]
 
-WRISTS: dict[Part, tuple[int, int]] = {"left_hand": (9, 10), "right_hand": (10, 9)}  # own, other
-BOTH = [9, 10]
+WRISTS: dict[Part, tuple[int, int]] = {  # own, other
+    "left_hand": (LEFT_WRIST, RIGHT_WRIST),
+    "right_hand": (RIGHT_WRIST, LEFT_WRIST),
+}
+BOTH = [LEFT_WRIST, RIGHT_WRIST]
 MAX_OFFSET = 1.0  # of the hand's wrist from the body's, over the hand's extent
 MAX_OFFSET_BOTH = 0.5  # the same from the wrist in space and from the body's keypoint: beyond it
 # the keypoints are those of no hand, such as of one that reaches up the forearm
@@ -112,7 +116,7 @@ class HandPlaces:
         where unknown.
         """
         others = self._bodies.between(times_s.min(), times_s.max(), self._max_sync_error_s)
-        found = [np.full((len(rows), 0, 17, 2), np.nan)]
+        found = [np.full((len(rows), 0, NUM_BODY_KEYPOINTS, 2), np.nan)]
         for body in others:
             if body is not own:
                 joints_world = joints_near(body, times_s, self._max_sync_error_s)

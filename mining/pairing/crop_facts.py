@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS
 from catalog.parts import Row
 from mining.geometry.cameras import Camera
 from mining.geometry.covisibility import seen_surface
@@ -67,7 +68,7 @@ def others_at(
     if not len(times_s):
         return found
     for body in bodies.between(times_s.min(), times_s.max(), max_sync_error_s):
-        if body is geometry or body.joints_world.shape[1] != 17:
+        if body is geometry or body.joints_world.shape[1] != NUM_BODY_KEYPOINTS:
             continue
         joints_world = joints_near(body, times_s, max_sync_error_s)
         if np.isfinite(joints_world).any():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS
 from mining.cropping.appearance import appearance_similarity
 from mining.cropping.crop import phash_distance
 from mining.geometry.covisibility import Seen, shared_cylinder, shared_surface
@@ -189,7 +190,8 @@ def _pose_distance(crop_a: CropFacts, crop_b: CropFacts, config: ScoreConfig) ->
             min_confidence=config.min_keypoint_confidence,
             min_joints=config.min_common_keypoints,
         )
-    first, second = (in_space, in_image) if len(crop_a.keypoints_px) == 17 else (in_image, in_space)
+    is_body = len(crop_a.keypoints_px) == NUM_BODY_KEYPOINTS
+    first, second = (in_space, in_image) if is_body else (in_image, in_space)
     return second if first is None else first
 
 

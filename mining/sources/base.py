@@ -9,12 +9,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
 from mining.geometry.cameras import Camera
 
 Sync = Literal["given", "estimated", "none"]
 Part = Literal["body", "left_hand", "right_hand"]
 PartGroup = Literal["body", "hands"]  # what can be looked for, or be given by annotations
-NUM_KEYPOINTS: dict[Part, int] = {"body": 17, "left_hand": 21, "right_hand": 21}
+NUM_KEYPOINTS: dict[Part, int] = {
+    "body": NUM_BODY_KEYPOINTS,
+    "left_hand": NUM_HAND_KEYPOINTS,
+    "right_hand": NUM_HAND_KEYPOINTS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

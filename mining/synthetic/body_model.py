@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.anny_bones import COCO_KEYPOINTS
 from catalog.anny_file import load_anny
+from catalog.keypoints import COCO_KEYPOINTS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from catalog.keypoints import COCO_KEYPOINTS
 from mining.sources.base import Detection, Frame, View
-from mining.sources.datasets.joints import COCO_NAMES
 from tests.datasets.world import (
     body,
     camera_at,
@@ -61,7 +61,7 @@ def write_coco(
                 entry["track_id"] = more["tracks"][0]["of"][person]
             annotations.append(entry)
         annotations.append({**annotations[-1], "id": 9000 + f, "iscrowd": 1})
-    categories = [{"id": 1, "name": "person", "keypoints": list(COCO_NAMES), "skeleton": []}]
+    categories = [{"id": 1, "name": "person", "keypoints": list(COCO_KEYPOINTS), "skeleton": []}]
     path = root / f"annotations/{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -141,7 +141,7 @@ def test_joints_of_another_order_are_found_by_name_or_refused(tmp_path: Path) ->
     path = tmp_path / "annotations/named.json"
     table = json.loads(path.read_text())
     order = [*range(16, -1, -1)]
-    table["categories"][0]["keypoints"] = [COCO_NAMES[k] for k in order]
+    table["categories"][0]["keypoints"] = [COCO_KEYPOINTS[k] for k in order]
     for entry in table["annotations"]:
         entry["keypoints"] = np.reshape(entry["keypoints"], (17, 3))[order].ravel().tolist()
     path.write_text(json.dumps(table))

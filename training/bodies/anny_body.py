@@ -10,13 +10,8 @@ Shapes: as in `anny_rig`; B samples, S shape values.
 import torch
 from torch import Tensor
 
-from catalog.anny_bones import (
-    COCO_KEYPOINTS,
-    HAND_BONES,
-    HAND_KEYPOINTS,
-    PHENOTYPES,
-    POSED_BONES,
-)
+from catalog.anny_bones import HAND_BONES, PHENOTYPES, POSED_BONES
+from catalog.keypoints import COCO_KEYPOINTS, HAND_KEYPOINTS
 from training.bodies.anny_rig import Part, anny, keypoint_pieces, right_hand, whole_body
 from training.bodies.anny_skeleton import AnnySkeleton
 from training.bodies.model import BodyModel, BodyOutput

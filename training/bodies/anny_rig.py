@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from catalog.anny_bones import COCO_KEYPOINTS, HAND_BONES, POSED_BONES, fingertip_weights
+from catalog.anny_bones import HAND_BONES, POSED_BONES, fingertip_weights
 from catalog.anny_file import load_anny
+from catalog.keypoints import COCO_KEYPOINTS
 
 FULLY_MOVED = 0.999  # a hand's vertices are those that nothing but the hand's bones move
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catalog.anny_bones import COCO_KEYPOINTS, HAND_KEYPOINTS
+from catalog.keypoints import COCO_KEYPOINTS, HAND_KEYPOINTS
 from catalog.model_files import read_model_file
 from training.bodies.model import BodyModel, BodyOutput
 from training.bodies.rotations import axis_angle_to_matrix

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS, NUM_KEYPOINTS
+from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
+from training.keypoints import NUM_KEYPOINTS
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS
 from training.loading.placed import Bytes, Floats
 from training.mesh_pictures import draw_mesh
 from training.tasks.dense_pictures import part_colours
@@ -21,7 +22,6 @@ COLOURS = (
     (90, 160, 255), (255, 150, 70), (110, 210, 120), (225, 110, 200), (240, 215, 80),
     (90, 215, 215), (165, 130, 255), (255, 125, 125),
 )  # fmt: skip
-NUM_BODY_KEYPOINTS = 17
 MAP_OPACITY = 0.65
 MOST_CLASSES = 3  # that are written
 FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from catalog.anny_bones import COCO_KEYPOINTS, HAND_KEYPOINTS
+from catalog.keypoints import COCO_KEYPOINTS, HAND_KEYPOINTS
 
 NAMES = {"body": COCO_KEYPOINTS, "hand": HAND_KEYPOINTS}
 

@@ -1,4 +1,4 @@
-"""Where a dataset's own joints stand in ours: COCO's 17 of a body, and the 21 of a hand.
+"""Where a dataset's own joints stand in ours, which `catalog/keypoints.py` lists.
 
 Each order lists, for each of our joints, the place of the dataset's; -1 where it has none. Nothing
 is guessed: the top of a head is no nose, and a joint that is missing has confidence 0.
@@ -9,14 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-COCO_NAMES = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee",
-    "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
+from catalog.keypoints import COCO_KEYPOINTS, NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
 
-# nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left before right
-COCO17 = tuple(range(17))
+COCO17 = tuple(range(NUM_BODY_KEYPOINTS))
 BODY25 = (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)  # OpenPose; HUMBI
 COCO18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)  # OpenPose; 3DPW
 PANOPTIC19 = (1, 15, 17, 16, 18, 3, 9, 4, 10, 5, 11, 6, 12, 7, 13, 8, 14)
@@ -44,8 +39,7 @@ HUMAN36M_17 = (
 HUMAN36M_32 = (-1, -1, -1, -1, -1, 17, 25, 18, 26, 19, 27, 6, 1, 7, 2, 8, 3)
 SMPL24 = (-1, -1, -1, -1, -1, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
 
-# wrist, then thumb, index, middle, ring, little, each from base to tip
-HAND21 = tuple(range(21))
+HAND21 = tuple(range(NUM_HAND_KEYPOINTS))
 INTERHAND21 = (20, *(4 * finger + joint for finger in range(5) for joint in (3, 2, 1, 0)))
 
 
@@ -57,5 +51,5 @@ def reorder(values: NDArray[np.float64], order: Sequence[int]) -> NDArray[np.flo
 
 def order_by_name(names: Sequence[str]) -> tuple[int, ...] | None:
     """Our order among joints with COCO's names; None where fewer than 8 of them are there."""
-    order = tuple(names.index(name) if name in names else -1 for name in COCO_NAMES)
+    order = tuple(names.index(name) if name in names else -1 for name in COCO_KEYPOINTS)
     return order if sum(place >= 0 for place in order) >= 8 else None
