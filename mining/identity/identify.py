@@ -1,13 +1,12 @@
 """Who is who in a capture: from the detections of all its views to tracks and identities.
 
 Where the source's annotations name the people, they are believed. Elsewhere tracks are linked in
-each view (`mining/identity/track.py`), joined across views by geometry
+each view (`mining/identity/linking.py`), joined across views by geometry
 (`mining/identity/associate.py`) and cut where they change person (`mining/identity/cutting.py`). A
-hand found at a body's wrist belongs to that body's track. Hands without a body are linked whichever
-hand they are taken for, and the majority of a track decides which hand it is.
+hand found at a body's wrist belongs to that body's track.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,13 +20,11 @@ from mining.identity.cutting import tell_apart
 from mining.identity.fits import AssociateConfig, Track
 from mining.identity.hand_place import HandPlaces
 from mining.identity.joints import Identity, triangulate_identity
+from mining.identity.linking import Rejects, Tracks, keypoints_of, link_parts
 from mining.identity.only_person import is_one_person
 from mining.identity.present import Present
-from mining.identity.track import TrackConfig, link_tracks
+from mining.identity.track import TrackConfig
 from mining.sources.base import NUM_KEYPOINTS, Part
-
-Rejects = dict[int, tuple[str, str]]  # by index of detection: reason and the figure that decided
-Tracks = list[list[int]]  # each the indices of detections of one view, in the order of time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +135,7 @@ def identify(
     free = [i for i in range(len(detections)) if i not in capture.body_of]
     named = _named(detections, free)
     unnamed = [i for i in free if detections[i]["given_identity"] is None]
-    linked, rejects = _link_parts(detections, unnamed, track_config)
+    linked, rejects = link_parts(detections, unnamed, track_config)
     # people who are not good enough to crop count too, and those whom annotations name
     alone = all((row.get("num_people") or 0) <= 1 for row in detections) and not named
     nobody_else = synchronized and not any(cameras) and alone
@@ -148,16 +145,6 @@ def identify(
     groups, unfit_hands = _give_hands(capture, groups, rejects)
     found = _people_and_rows(capture, groups)
     return replace(found, rejects=rejects | unfit_hands | found.rejects)
-
-
-def keypoints_of(
-    detections: Sequence[Row],
-) -> np.ndarray[tuple[int, int, int], np.dtype[np.float64]]:
-    """The keypoints of detection or crop rows of one kind of part as one array (N, K, 3) in frame
-    pixels: K is 17 for bodies, 21 for hands.
-    """
-    flat = np.array([row["keypoints_px"] for row in detections], dtype=np.float64)
-    return flat.reshape(len(detections), -1, 3)
 
 
 def _named(detections: Sequence[Row], indices: Sequence[int]) -> list[_Group]:
@@ -175,63 +162,6 @@ def _named(detections: Sequence[Row], indices: Sequence[int]) -> list[_Group]:
         )
         for _, parts in sorted(found.items())
     ]
-
-
-def _link_parts(
-    detections: Sequence[Row], indices: Sequence[int], config: TrackConfig
-) -> tuple[dict[Part, Tracks], Rejects]:
-    """Link bodies and free hands into tracks, and tell which hand each track of hands is."""
-    bodies = [i for i in indices if detections[i]["part"] == "body"]
-    hands = [i for i in indices if detections[i]["part"] != "body"]
-    tracks, untracked = _link(detections, bodies, config)
-    hand_tracks, untracked_hands = _link(detections, hands, config.for_hands())
-    sorted_out, other_hands = _vote(detections, hand_tracks, config.min_handedness_share)
-    return {"body": tracks, **sorted_out}, untracked | untracked_hands | other_hands
-
-
-def _link(
-    detections: Sequence[Row], indices: Sequence[int], config: TrackConfig
-) -> tuple[Tracks, Rejects]:
-    """Group detections into tracks, each within one view, and reject those that belong to none."""
-    by_view: dict[str, list[int]] = defaultdict(list)
-    for i in indices:
-        by_view[detections[i]["view_id"]].append(i)
-    tracks: Tracks = []
-    rejects: Rejects = {}
-    for group in by_view.values():
-        rows = [detections[i] for i in group]
-        numbers = link_tracks(
-            np.array([row["time_s"] for row in rows]),
-            np.array([row["person_box_px"] for row in rows], dtype=np.float64),
-            keypoints_of(rows),
-            config,
-            appearance=[row["appearance"] for row in rows],
-        )
-        linked = [np.flatnonzero(numbers == n) for n in range(int(numbers.max()) + 1)]
-        tracks += [[group[k] for k in places] for places in linked]
-        why = ("untracked", f"in no track of at least {config.min_track_frames} frames")
-        rejects |= {group[k]: why for k in np.flatnonzero(numbers < 0)}
-    return tracks, rejects
-
-
-def _vote(
-    detections: Sequence[Row], tracks: Tracks, min_share: float
-) -> tuple[dict[Part, Tracks], Rejects]:
-    """Sort tracks of hands by the hand that most of their frames say; reject the other frames, and
-    tracks in which fewer than `min_share` of the frames agree.
-    """
-    sorted_out: dict[Part, Tracks] = {"left_hand": [], "right_hand": []}
-    rejects: Rejects = {}
-    for members in tracks:
-        votes = Counter[Part](detections[i]["part"] for i in members)
-        part, count = max(votes.items(), key=lambda vote: (vote[1], vote[0]))
-        why = ("handedness", f"{count} of {len(members)} frames of its track say {part}")
-        is_clear = count >= min_share * len(members)
-        agreeing = [i for i in members if is_clear and detections[i]["part"] == part]
-        rejects |= dict.fromkeys(set(members).difference(agreeing), why)
-        if agreeing:
-            sorted_out[part].append(agreeing)
-    return sorted_out, rejects
 
 
 def _groups(

@@ -12,8 +12,8 @@ from catalog.parts import Row
 from mining.geometry.cameras import Camera
 from mining.geometry.covisibility import seen_surface
 from mining.geometry.view_angle import directions_from_within, directions_to
-from mining.identity.identify import keypoints_of
 from mining.identity.joints import Identity, joints_near
+from mining.identity.linking import keypoints_of
 from mining.identity.present import Present
 from mining.pairing.score import CropFacts
 

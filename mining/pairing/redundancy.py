@@ -20,7 +20,7 @@ from catalog.parts import Row
 from mining.cropping.crop import phash_distance
 from mining.geometry.instants import group_instants
 from mining.geometry.pose import pose_distance
-from mining.identity.identify import keypoints_of
+from mining.identity.linking import keypoints_of
 from mining.pairing.candidates import Kind
 
 HASH_BITS = 64
