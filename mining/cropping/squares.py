@@ -12,7 +12,7 @@ class SquareConfig:
     size_px: int = STORED_PX  # side of the stored image
     margin: float = MARGIN  # side of the square over the longer side of the person
     hand_margin: float = HAND_MARGIN  # the same of a hand
-    jpeg_quality: int = 92
+    jpeg_quality: int = 92  # of the stored image, 1 to 100
 
     def __post_init__(self) -> None:
         """Raise ValueError for squares that cannot be cut."""
