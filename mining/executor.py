@@ -9,7 +9,6 @@ of any worker (notices.py) is told.
 """
 
 import contextlib
-import math
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -114,6 +113,25 @@ def run_here(
         yield worker.work(unit)
 
 
+def share_out(nodes: Sequence[tuple[int, int]], workers: int | None) -> tuple[int, float]:
+    """How many workers there are, at most as many as asked for, and each one's share of a GPU.
+
+    `nodes` are the CPUs and GPUs of each node. A worker takes one CPU. Where some nodes have GPUs,
+    workers run there alone, with equal shares: the fewest on a GPU that make room for all.
+    """
+    with_gpus = [node for node in nodes if node[0] and node[1]]
+    cpus = max(1, sum(cpu for cpu, _ in with_gpus or nodes))
+    size = min(workers or cpus, cpus)
+    if not with_gpus:
+        return size, 0.0
+    on_each = next(n for n in range(1, size + 1) if _room(with_gpus, n) >= size)
+    return size, 1 / on_each
+
+
+def _room(nodes: Sequence[tuple[int, int]], on_each_gpu: int) -> int:
+    return sum(min(cpus, gpus * on_each_gpu) for cpus, gpus in nodes)
+
+
 class RayPool:
     """A pool of Ray actors, started once for all stages of a run. Use as a context manager."""
 
@@ -138,11 +156,14 @@ class RayPool:
                 f"no Ray cluster answers at {address}: start one with `ray start --head`; one that "
                 "asks for a token needs RAY_AUTH_MODE=token set here too"
             ) from None
-        cluster = ray.cluster_resources()
-        cpus, gpus = max(1, int(cluster.get("CPU", 1))), int(cluster.get("GPU", 0))
-        self.size = min(workers or cpus, cpus)
-        # as many workers on each GPU as it takes; a share that does not divide one would not fit
-        num_gpus = 1 / math.ceil(self.size / gpus) if gpus else 0
+        self.size, num_gpus = share_out(
+            [
+                (int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0)))
+                for node in ray.nodes()
+                if node["Alive"]
+            ],
+            workers,
+        )
         options = {"num_cpus": 1, "num_gpus": num_gpus, "max_restarts": 0}
         self._idle: list[Any] = []
         self._board = ray.remote(num_cpus=0)(Board).remote()

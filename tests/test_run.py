@@ -20,7 +20,7 @@ from catalog import check, query, trace
 from catalog.commands import main
 from catalog.config import override
 from mining.config import MiningConfig
-from mining.executor import Done
+from mining.executor import Done, share_out
 from mining.pair import camera_of
 from mining.run import RunOptions, RunReport, mine
 from mining.sources.base import DatasetSpec
@@ -292,6 +292,17 @@ def dataset(tmp_path: Path) -> Path:
     path = tmp_path / "people.toml"
     path.write_text(DATASET_FILE)
     return path
+
+
+def test_workers_are_as_many_as_have_room_on_the_nodes():
+    assert share_out([(8, 0), (4, 0)], None) == (12, 0)
+    assert share_out([(8, 0), (4, 0)], 3) == (3, 0)
+    assert share_out([(32, 4)] * 4, None) == (128, 1 / 8)
+    assert share_out([(32, 4)] * 4, 20) == (20, 1 / 2)
+    # A node without a GPU has no room for a worker that wants a share of one.
+    assert share_out([(8, 2), (64, 0)], None) == (8, 1 / 4)
+    # Two CPUs beside eight GPUs leave most of the work to the other node.
+    assert share_out([(2, 8), (6, 1)], None) == (8, 1 / 6)
 
 
 @pytest.mark.parametrize("workers", ["2", pytest.param("4", marks=pytest.mark.slow)])
