@@ -77,8 +77,6 @@ PRESETS = {
     ),
 }
 
-DEFAULT_SCORE = PRESETS["default"].sql
-
 
 def expression_of(score: str) -> str:
     """The SQL of a preset's name, or the SQL itself.

@@ -13,7 +13,7 @@ from catalog.__main__ import build_parser
 from catalog.commands import main
 from catalog.parts import PartName
 from catalog.schemas import PAIRS
-from catalog.scores import DEFAULT_SCORE, PRESETS
+from catalog.scores import PRESETS
 from tests.catalog_fixture import write_catalog
 
 
@@ -172,7 +172,7 @@ def test_presets_are_scores_between_0_and_1(root):
 
 
 def test_the_default_preset_is_the_default_score():
-    assert rescore.check_score("default") == DEFAULT_SCORE
+    assert rescore.check_score("default") == PRESETS["default"].sql
 
 
 def test_the_command_says_what_it_did_and_what_was_wrong(root, capsys):

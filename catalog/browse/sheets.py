@@ -33,7 +33,6 @@ class Sheets:
     """
 
     prefix: str
-    num_sheets: int
     columns: int
     cell_px: int
     num_bytes: int
@@ -53,14 +52,13 @@ def write_sheets(root: str, out: str, crops: pa.Table, cell_px: int) -> Sheets:
     places = [Place(row["file"], row["offset"], row["length"]) for row in crops.to_pylist()]
     prefix = f"sheets/{content_id(cell_px, JPEG_QUALITY, [list(place) for place in places])}-"
     unreadable: dict[int, str] = {}
-    num_sheets = num_bytes = 0
-    for jpeg, problems in _make_sheets(root, places, columns, cell_px):
-        storage.write_bytes(storage.join(out, f"{prefix}{num_sheets:05d}.jpg"), jpeg)
-        first = num_sheets * columns**2
+    num_bytes = 0
+    for number, (jpeg, problems) in enumerate(_make_sheets(root, places, columns, cell_px)):
+        storage.write_bytes(storage.join(out, f"{prefix}{number:05d}.jpg"), jpeg)
+        first = number * columns**2
         unreadable |= {first + cell: reason for cell, reason in problems.items()}
-        num_sheets += 1
         num_bytes += len(jpeg)
-    return Sheets(prefix, num_sheets, columns, cell_px, num_bytes, unreadable)
+    return Sheets(prefix, columns, cell_px, num_bytes, unreadable)
 
 
 def _make_sheets(
