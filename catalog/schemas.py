@@ -12,7 +12,6 @@ TEXT, INT, REAL, BYTES = pa.string(), pa.int64(), pa.float64(), pa.binary()
 REALS = pa.list_(pa.float32())
 MATRIX = pa.list_(pa.float64())
 YES_NO = pa.bool_()
-FOREGROUND_GRID = 32  # cells along each side of a crop's foreground map
 
 
 @dataclass(frozen=True)

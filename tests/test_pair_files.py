@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from catalog.schemas import FOREGROUND_GRID
-from shards import pairs
 from shards.pairs import decode_foreground, decode_keypoints, encode_pair, keypoints_in_crop
 
 CROP = {
@@ -37,7 +35,6 @@ def test_arrays_of_a_pair_survive_the_round_trip_and_are_what_numpy_reads() -> N
     assert keypoints_px[0, :2].tolist() == [[20, 40, np.float32(0.9)], [40, 80, 0.5]]
     assert keypoints_px.shape == (2, 17, 3)
     assert not keypoints_px[0, 2:].any() and not keypoints_px[1].any()
-    assert pairs.FOREGROUND_GRID == FOREGROUND_GRID
     for name, array in (("foreground.npy", foreground), ("keypoints.npy", keypoints_px)):
         loaded = np.load(io.BytesIO(files[name]), allow_pickle=False)
         assert loaded.dtype == array.dtype and (loaded == array).all()

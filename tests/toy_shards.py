@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import webdataset as wds
 
+from catalog.foreground import FOREGROUND_GRID
 from catalog.ids import content_id
 from shards.format import ShardEntry, ShardIndex
 from shards.groups import Group, encode_groups
-from shards.pairs import FOREGROUND_GRID, encode_pair
+from shards.pairs import encode_pair
 
 KINDS = ("cross_view", "cross_pose")
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.foreground import FOREGROUND_GRID
 from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
-from catalog.schemas import FOREGROUND_GRID
 
 DRAW_PX = 128  # the skeleton is drawn at this size, then averaged into cells
 MIN_CONFIDENCE = 0.3  # keypoints below it are not drawn

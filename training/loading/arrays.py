@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shards.pairs import FOREGROUND_GRID
+from catalog.foreground import FOREGROUND_GRID
 from training.keypoints import NUM_KEYPOINTS
 from training.loading.augment import NUM_LOOK
 
