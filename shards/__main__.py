@@ -12,7 +12,15 @@ from catalog.names import dataset_name
 from catalog.progress import show_progress
 from catalog.query import select
 from catalog.report import print_rows
-from shards.build import DEFAULT_WHERES, build_shards, contents_of, part_groups, remove_set
+from shards.build import (
+    DEFAULT_WHERES,
+    PART_ENDINGS,
+    build_shards,
+    contents_of,
+    out_of_part,
+    part_groups,
+    remove_set,
+)
 from shards.format import read_index
 from shards.plan import ShardsConfig
 
@@ -25,23 +33,23 @@ def run_build(arguments: argparse.Namespace) -> int:
     """Build a shard set and print what it holds."""
     config = override(ShardsConfig(), arguments.set)
     dataset = dataset_name(arguments.dataset) if arguments.dataset else None
-    if arguments.part == "each" and arguments.out:
-        raise ValueError("--part each writes a set for each part: leave --out away, or name a part")
-    groups = [arguments.part]
+    outs = {arguments.part: arguments.out}
     if arguments.part == "each":
-        groups = list(part_groups(arguments.root, dataset, arguments.where))
-        for group in ("body", "hands"):
-            if group not in groups and remove_set(arguments.root, dataset, group):
+        there = part_groups(arguments.root, dataset, arguments.where)
+        outs = {}
+        for group in PART_ENDINGS:
+            out = out_of_part(arguments.out, group)
+            if group in there:
+                outs[group] = out
+            elif remove_set(arguments.root, dataset, out, group):
                 print(f"nothing of {group} any more: their shards are deleted", file=sys.stderr)
-        if not groups:
+        if not outs:
             wanted = DEFAULT_WHERES[contents_of(arguments.root, dataset)]
             if arguments.where is not None:
                 wanted = arguments.where
             print(f"no pair fulfils {wanted!r}: no shards are written", file=sys.stderr)
-    for group in groups:
-        report = build_shards(
-            arguments.root, dataset, arguments.out, arguments.where, config, watch, group
-        )
+    for group, out in outs.items():
+        report = build_shards(arguments.root, dataset, out, arguments.where, config, watch, group)
         print_rows(report.rows, arguments.format)
         if report.skipped:
             print(f"nothing to do: this plan is already written in {report.url}", file=sys.stderr)
@@ -133,14 +141,14 @@ def build_parser() -> argparse.ArgumentParser:
         "build",
         run_build,
         "write the pairs, or labelled samples, that a SQL condition picks as shards",
-        "python -m shards build --dataset demo --where \"kind = 'cross_view' AND score > 0.3\"",
+        "python -m shards build --dataset demo --part body --where \"kind = 'cross_view'\"",
     )
     build.add_argument("--dataset", metavar="NAME", help="name or path (default: all datasets)")
     build.add_argument(
         "--part",
         choices=["body", "hands", "each"],
-        help="bodies, hands (to ROOT/shards/<dataset>-hands), or a set for each; default: all "
-        "parts in one set",
+        help="bodies, hands (to ROOT/shards/<dataset>-hands), or a set for each (with --out: OUT "
+        "and OUT-hands); default: all parts in one set",
     )
     build.add_argument(
         "--out", metavar="URL", help="folder to write to (default: ROOT/shards/<dataset or all>)"

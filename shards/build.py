@@ -19,13 +19,14 @@ from catalog.query import connect, select
 from shards import record
 from shards.format import INDEX_NAME, SPLITS, Contents, ShardEntry, ShardIndex, read_index
 from shards.label_plan import DEFAULT_LABELS_WHERE, make_label_plan
-from shards.plan import DEFAULT_WHERE, Plan, ShardsConfig, make_plan
+from shards.plan import DEFAULT_WHERE, JSON_COLUMNS, Plan, ShardsConfig, make_plan, pick
 from shards.tars import WrittenTar, write_tars
 
 TAR_NAME = re.compile(r"(train|val)-[0-9a-f]{8}-\d{6}\.tar")  # as `Plan.shards` names them
 
 PartGroup = Literal["body", "hands"]  # one model is trained for bodies, one for hands
 PART_CONDITIONS: dict[PartGroup, str] = {"body": "part = 'body'", "hands": "part <> 'body'"}
+PART_ENDINGS: dict[PartGroup, str] = {"body": "", "hands": "-hands"}  # of a set's name
 PARTS_THERE = """
     SELECT DISTINCT CASE part WHEN 'body' THEN 'body' ELSE 'hands' END AS part_group FROM {table}
     WHERE ($dataset IS NULL OR dataset = $dataset) AND (
@@ -90,7 +91,7 @@ def build_shards(
     where = DEFAULT_WHERES[contents] if where is None else where
     if part is not None:
         where = f"({where}) AND {PART_CONDITIONS[part]}"
-    url = storage.absolute(out).rstrip("/") if out else record.default_url(root, name)
+    url = _set_url(root, out, name)
     started, clock = datetime.now(UTC), time.perf_counter()
     with connect(root) as connection:
         make = make_plan if contents == "pairs" else make_label_plan
@@ -124,33 +125,45 @@ def contents_of(root: str, dataset: str | None) -> Contents:
 
 
 def part_groups(root: str, dataset: str | None, where: str | None) -> list[PartGroup]:
-    """The groups of parts of which a dataset (None: any) has samples that fulfil a condition."""
+    """The groups of parts of which a dataset (None: any) has samples that fulfil a condition.
+
+    Raises ValueError for a condition that is not one.
+    """
     table = contents_of(root, dataset)
     where = DEFAULT_WHERES[table] if where is None else where
     sql = PARTS_THERE.format(table=table, where=where)
-    rows = select(root, sql, {"dataset": dataset}).to_pylist()
+    with connect(root) as connection:
+        rows = pick(connection, sql, {"dataset": dataset}, where, table).to_pylist()
     return [row["part_group"] for row in rows]
 
 
-def remove_set(root: str, dataset: str | None, part: PartGroup) -> bool:
-    """Delete the set of a part in its default place, tars and rows, as when the dataset has no such
-    pairs any more; tell whether there was one.
+def remove_set(root: str, dataset: str | None, out: str | None, part: PartGroup) -> bool:
+    """Delete the set of a part, tars and rows, as when the dataset has no such pairs any more; tell
+    whether there was one. It lies where `build_shards` puts it.
     """
-    root = storage.absolute(root)
-    name = _set_name(dataset, part)
-    url = record.default_url(root, name)
+    root, name = storage.absolute(root), _set_name(dataset, part)
+    url = _set_url(root, out, name)
     if _earlier_index(url) is None:
         return False
     storage.delete(storage.join(url, INDEX_NAME))
     for file in storage.list_files(url, suffix=".tar"):
         if TAR_NAME.fullmatch(file.rsplit("/", 1)[-1]):
             storage.delete(file)
-    record.remove_rows(root, name)
+    record.remove_rows(root, url, name)
     return True
 
 
+def out_of_part(out: str | None, part: PartGroup) -> str | None:
+    """The folder of a part where each part is written below one name, None: the default."""
+    return out and out.rstrip("/") + PART_ENDINGS[part]
+
+
 def _set_name(dataset: str | None, part: PartGroup | None) -> str:
-    return (dataset or "all") + ("-hands" if part == "hands" else "")
+    return (dataset or "all") + (PART_ENDINGS[part] if part else "")
+
+
+def _set_url(root: str, out: str | None, name: str) -> str:
+    return storage.absolute(out).rstrip("/") if out else record.default_url(root, name)
 
 
 def _earlier_index(url: str) -> ShardIndex | None:
@@ -205,6 +218,7 @@ def _write_set(
         plan=plan.plan_hash,
         num_failed=len(failures),
         config=to_dict(plan.config),
+        columns=JSON_COLUMNS if plan.contents == "pairs" else (),
     )
     storage.write_text(storage.join(url, INDEX_NAME), index.to_json())
     samples = {tar.entry.name: tar.ids for tar in tars}

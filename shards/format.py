@@ -50,6 +50,7 @@ class ShardIndex:
     plan: str = ""  # hash of everything that went in: the picked rows, their images, the settings
     num_failed: int = 0  # picked samples whose images could not be read
     config: dict[str, Any] = field(default_factory=dict)  # caps, sizes and other settings
+    columns: tuple[str, ...] = ()  # at the top of each pair's JSON; empty: not recorded, or labels
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
         """The tars of one split, in order."""
@@ -83,7 +84,8 @@ class ShardIndex:
             entries = tuple(ShardEntry(**shard) for shard in raw["shards"])
             groups = tuple(Group(**group) for group in raw["groups"])
             values = {name: raw[name] for name in known}
-            index = cls(**{**values, "shards": entries, "groups": groups})
+            columns = tuple(raw.get("columns", ()))
+            index = cls(**{**values, "shards": entries, "groups": groups, "columns": columns})
             problem = _contradiction(index)
         except (KeyError, TypeError, AttributeError) as error:
             problem = str(error)

@@ -1,21 +1,21 @@
 """What is wrong with a labelled sample, if anything: its files, its description and its maps."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 
-from shards.format import ShardEntry
+from shards.format import ShardEntry, ShardIndex
 from shards.groups import Group
 from shards.labels import DENSE_PARTS, SIDES, Label, decode_label
 from shards.read import RawSample, decode_image
+from shards.sample_check import check_images, check_place
 
 
 def check_label(
-    sample: RawSample, shard: ShardEntry, group: Group | None, crop_px: int
+    sample: RawSample, shard: ShardEntry, group: Group | None, index: ShardIndex
 ) -> Iterator[str]:
-    """Check one labelled sample against its shard, its group and the size of the images."""
+    """Check one labelled sample against its shard, its group and the index of its set."""
     try:
         label = decode_label(sample.meta)
     except ValueError as error:
@@ -23,18 +23,8 @@ def check_label(
         return
     images = {name: decode_image(data) for name, data in sample.files.items() if name != "json"}
     yield from _check_files(label, images)
-    for name, image in images.items():
-        if image is None:
-            yield f"{name} does not decode"
-        elif image.shape[:2] != (crop_px, crop_px):
-            yield f"{name} has {image.shape[1]} x {image.shape[0]} px, not {crop_px} x {crop_px}"
-    if (label.label_id, label.split) != (sample.key, shard.split):
-        yield f"its JSON is of label {label.label_id} in {label.split}"
-    elif group and (found := {name: getattr(label, name) for name in asdict(group)}) != asdict(
-        group
-    ):
-        of_index = " ".join(map(str, asdict(group).values()))
-        yield f"its JSON is of {' '.join(map(str, found.values()))}, the index says {of_index}"
+    yield from check_images(images, index.crop_px)
+    yield from check_place(vars(label), "label", sample.key, shard, group)
 
 
 def _check_files(label: Label, images: Mapping[str, npt.NDArray[np.uint8] | None]) -> Iterator[str]:

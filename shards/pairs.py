@@ -3,8 +3,10 @@
 `<pair_id>.a.jpg` and `<pair_id>.b.jpg` are the two images (which of them is masked is up to the
 trainer), and of both, a's first,
 
-    <pair_id>.json              the row of `pairs` at top level; under `a` and `b` the crop, view,
-                                frame and time of each image and its box in the frame
+    <pair_id>.json              the row of `pairs` at top level, with `subject`: the person, where
+                                the source names one (null or not there: unknown); under `a` and `b`
+                                the crop, view, frame and time of each image and its box in the
+                                frame
     <pair_id>.foreground.npy    (2, 32, 32) uint8: share (0-255) of each cell that is the person
     <pair_id>.keypoints.npy     (2, K, 3) float32: x, y in pixels of the crop, confidence (0: not
                                 seen); K is 17 of a body, 21 of a hand, or 0
@@ -38,7 +40,8 @@ Row = Mapping[str, Any]
 
 
 def encode_pair(pair: Row, crop_a: Row, crop_b: Row) -> dict[str, bytes]:
-    """The files of a sample but its images, by extension, from rows of the catalog's tables.
+    """The files of a sample but its images, by extension, from what is to be said of the pair and
+    from rows of the table `crops`.
 
     Numbers that JSON lacks (NaN, infinity) become null. Raises ValueError for a crop whose box,
     keypoints or foreground are damaged.
@@ -48,7 +51,7 @@ def encode_pair(pair: Row, crop_a: Row, crop_b: Row) -> dict[str, bytes]:
         missing = [name for name in ("box_px", "keypoints_px", "foreground") if crop[name] is None]
         if missing:
             raise ValueError(f"crop {crop['crop_id']} has no {', '.join(missing)}")
-    columns = {name: _finite(value) for name, value in pair.items() if name[:5] != "crop_"}
+    columns = {name: _finite(value) for name, value in pair.items()}
     meta = {**columns, **{side: _image_json(crop) for side, crop in zip("ab", crops, strict=True)}}
     return {
         "json": json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode(),

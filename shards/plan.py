@@ -2,8 +2,9 @@
 `label_plan.py` of labels. SQL picks them; nothing is read but the catalog, and nothing is written.
 
 A condition picks pairs; caps keep one person or one viewing angle from filling the set; what is
-left is shuffled by a hash, so that every tar mixes identities. The same catalog, condition and
-settings give the same plan, whatever the order of the rows.
+left is shuffled by a hash, so that every tar mixes identities. A person is the subject that the
+source names, in all captures of its dataset; where it names none, an identity of one capture. The
+same catalog, condition and settings give the same plan, whatever the order of the rows.
 """
 
 import hashlib
@@ -30,41 +31,52 @@ DEFAULT_WHERE = "score > 0"
 ID_COLUMNS: dict[Contents, str] = {"pairs": "pair_id", "labels": "label_id"}
 NOT_STATED = "not stated"  # the licence of footage whose source names none
 ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
-PAIR_COLUMNS = PAIRS.schema.names
+# at the top of a pair's JSON: its row, but for the crops, which have places of their own, and who
+JSON_COLUMNS = (*(name for name in PAIRS.schema.names if name[:5] != "crop_"), "subject")
 GROUP_COLUMNS = [field.name for field in fields(Group)]
 
 PICK_PAIRS = """
     WITH picked AS (
+        -- a row is a pair that the condition picks, here and in each step below
         SELECT * FROM pairs
         WHERE ($dataset IS NULL OR dataset = $dataset) AND (
             {where}
         )
+    ), named AS (
+        -- and who is in it: somebody who is in several captures has an identity in each
+        SELECT picked.*, subject, licence,
+               CASE WHEN subject IS NULL THEN [identity_id] ELSE [picked.dataset, subject] END
+                 AS person
+        FROM picked LEFT JOIN captures USING (capture_id)
     ), binned AS (
+        -- and its rank, best first, among its person's pairs of like view angles; those of unknown
+        -- angles are ranked together, which does no harm: the next step lets them all pass
         SELECT *, row_number() OVER (
-            PARTITION BY identity_id, part, kind, floor(view_angle_deg / $angle_bin_deg)
+            PARTITION BY person, part, kind, floor(view_angle_deg / $angle_bin_deg)
             ORDER BY score DESC NULLS LAST, pair_id) AS rank_in_bin
-        FROM picked
+        FROM named
     ), thinned AS (
+        -- and whether the cap on its bin keeps it, which is for cross-view pairs of known angles
         SELECT *, kind <> 'cross_view' OR view_angle_deg IS NULL
                   OR rank_in_bin <= coalesce($bin_cap, rank_in_bin) AS in_bin_cap
         FROM binned
     ), ranked AS (
+        -- and its rank among those of its person that this cap keeps: what it drops is counted by
+        -- itself, so that it takes no place within the next cap
         SELECT *, row_number() OVER (
-            PARTITION BY identity_id, part, kind, in_bin_cap
+            PARTITION BY person, part, kind, in_bin_cap
             ORDER BY score DESC NULLS LAST, pair_id) AS rank_in_identity
         FROM thinned
     )
-    SELECT ranked.* EXCLUDE (in_bin_cap),
+    SELECT ranked.* EXCLUDE (person, in_bin_cap),
            CASE WHEN NOT in_bin_cap THEN 'angle_bin_cap'
                 WHEN rank_in_identity > coalesce($identity_cap, rank_in_identity)
                 THEN 'identity_cap' END AS reason,
-           captures.subject, captures.licence,
            a.file AS file_a, a."offset" AS offset_a, a.length AS length_a, a.size_px AS size_px_a,
            b.file AS file_b, b."offset" AS offset_b, b.length AS length_b, b.size_px AS size_px_b
     FROM ranked
     LEFT JOIN crops AS a ON crop_a = a.crop_id
     LEFT JOIN crops AS b ON crop_b = b.crop_id
-    LEFT JOIN captures ON ranked.capture_id = captures.capture_id
     ORDER BY ranked.split, sha256($seed || ':' || pair_id), pair_id"""
 
 DATASETS = "SELECT DISTINCT dataset FROM pairs ORDER BY dataset"
@@ -76,8 +88,10 @@ class ShardsConfig:
 
     seed: int = 0  # of the order of the samples
     samples_per_shard: int = 500  # also bounds memory: one tar is built at a time
-    max_pairs_per_identity_per_kind: int | None = 2000  # best score first; none: no cap
-    max_pairs_per_angle_bin: int | None = 500  # cross-view pairs of one identity; none: no cap
+    # of one person, part and kind, best score first; none: no cap
+    max_pairs_per_identity_per_kind: int | None = 2000
+    # cross-view pairs of one person and part in a bin of view angles, likewise
+    max_pairs_per_angle_bin: int | None = 500
     angle_bin_deg: float = 15.0  # width of a bin of view angles
 
     def __post_init__(self) -> None:
@@ -107,7 +121,8 @@ class Plan:
     where: str
     config: ShardsConfig
     contents: Contents
-    rows: pa.Table  # of `pairs` plus each crop's file, offset and length, or of `labels`; in order
+    # of `pairs` with subject, licence and where each crop lies, or of `labels`; in order
+    rows: pa.Table
     dropped: list[dict[str, str]]  # id, reason and detail of each pair that a cap dropped
     crop_px: int
     groups: tuple[Group, ...]  # of the samples: each dataset, kind and part, sorted
@@ -175,7 +190,7 @@ def make_plan(
     refuse_duplicates(rows, "pairs or their crops", "pair_id")
     refuse_leaks(rows)
     kept = rows.filter(pc.is_null(rows["reason"]))
-    kept = kept.drop_columns(["reason", "rank_in_bin", "rank_in_identity", "subject"])
+    kept = kept.drop_columns(["reason", "rank_in_bin", "rank_in_identity"])
     return Plan(
         dataset=dataset,
         where=where,

@@ -18,12 +18,8 @@ UNIT = "shards"
 def part_name(root: str, url: str, plan: Plan, index: ShardIndex) -> PartName:
     """Name the parts of a shard set: by its folder, its plan (with what the caps dropped)
     and its bytes.
-
-    Sets in their default place are named by the dataset; others by their folder and its URL.
     """
-    scope = index.name
-    if url != default_url(root, index.name):
-        scope = f"{slug(url.rstrip('/').rsplit('/', 1)[-1])}-{content_id(url)[:8]}"
+    scope = _scope(root, url, index.name)
     shards = [[shard.name, shard.sha256] for shard in index.shards]
     return PartName(scope, UNIT, content_id(scope, index.plan, plan.dropped, shards))
 
@@ -100,9 +96,9 @@ def remove_earlier(root: str, name: PartName) -> None:
     parts.remove([url for key, url in outputs if key != name.key])
 
 
-def remove_rows(root: str, name: str) -> None:
-    """Delete the rows of a shard set in its default place."""
-    outputs = parts.all_outputs(root).get((name, UNIT), [])
+def remove_rows(root: str, url: str, name: str) -> None:
+    """Delete the rows of the shard set in a folder."""
+    outputs = parts.all_outputs(root).get((_scope(root, url, name), UNIT), [])
     parts.remove([url for _, url in outputs])
 
 
@@ -120,3 +116,12 @@ def record_run(root: str, plan: Plan, started: datetime, wall_s: float, num_fail
         num_units=1,
         num_failed=int(num_failed > 0),
     )
+
+
+def _scope(root: str, url: str, name: str) -> str:
+    """What the rows of a shard set are named by: in its default place the set's name, elsewhere its
+    folder and that folder's URL.
+    """
+    if url == default_url(root, name):
+        return name
+    return f"{slug(url.rsplit('/', 1)[-1])}-{content_id(url)[:8]}"

@@ -21,7 +21,7 @@ from shards.format import Contents, ShardEntry, ShardIndex
 from shards.groups import encode_groups
 from shards.labels import SIDES, decode_label
 from shards.pairs import encode_pair
-from shards.plan import PAIR_COLUMNS, Plan, PlannedShard
+from shards.plan import JSON_COLUMNS, Plan, PlannedShard
 from shards.read import iterate_tar
 
 if TYPE_CHECKING:
@@ -51,27 +51,23 @@ def write_tars(
     planned: Sequence[PlannedShard],
     earlier: ShardIndex | None,
 ) -> Iterator[WrittenTar]:
-    """Write the tars that are not there, in order; hand back what each holds."""
+    """Hand back what each planned tar holds, in order: those that are there are taken up, the
+    others are written. `earlier` is the index that the folder has, if any.
+    """
     sha256s = {}
     if earlier is not None and earlier.plan == plan.plan_hash:
         sha256s = {shard.name: shard.sha256 for shard in earlier.shards}
-    group = max(1, PAIRS_PER_QUERY // plan.config.samples_per_shard)
-    for start in range(0, len(planned), group):
-        pending = []
-        found: dict[str, WrittenTar] = {}
-        for shard in planned[start : start + group]:
-            written = _find_written(url, shard, sha256s.get(shard.name))
-            if written is None:
-                pending.append(shard)
-            else:
-                found[shard.name] = written
-        crops = _crops_of(connection, pending) if plan.contents == "pairs" else {}
-        for shard in planned[start : start + group]:
-            written = found.get(shard.name)
-            yield written or _write_tar(root, url, shard, plan.contents, crops)
+    size = max(1, PAIRS_PER_QUERY // plan.config.samples_per_shard)
+    for start in range(0, len(planned), size):
+        shards = planned[start : start + size]
+        reused = [_take_up(url, shard, sha256s.get(shard.name)) for shard in shards]
+        missing = [shard for shard, tar in zip(shards, reused, strict=True) if tar is None]
+        crops = _crops_of(connection, missing) if plan.contents == "pairs" else {}
+        for shard, tar in zip(shards, reused, strict=True):
+            yield tar or _write_tar(root, url, shard, plan.contents, crops)
 
 
-def _find_written(url: str, shard: PlannedShard, sha256: str | None) -> WrittenTar | None:
+def _take_up(url: str, shard: PlannedShard, sha256: str | None) -> WrittenTar | None:
     """Take up a tar that a killed build of this plan left, when it holds every planned sample.
 
     Writes are atomic, so such a tar is whole; `sha256` is what an index says of it, if one does.
@@ -156,7 +152,7 @@ def _places(row: Row, contents: Contents) -> dict[str, Place]:
 def _description(row: Row, contents: Contents, crops: dict[str, Row]) -> dict[str, bytes]:
     """The files that describe a sample, by ending. Raises ValueError when it is damaged."""
     if contents == "pairs":
-        columns = {name: row[name] for name in PAIR_COLUMNS}
+        columns = {name: row[name] for name in JSON_COLUMNS}
         return encode_pair(columns, crops[row["crop_a"]], crops[row["crop_b"]])
     text: str = row["label"]
     decode_label(json.loads(text))

@@ -4,10 +4,9 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import fields
 
 from catalog import storage
-from catalog.schemas import PAIRS
 from shards.format import ShardEntry, ShardIndex, read_index
 from shards.groups import Group, decode_groups
 from shards.label_check import check_label
@@ -19,8 +18,10 @@ from shards.pairs import (
     decode_keypoints,
 )
 from shards.read import RawSample, decode_image, iterate_tar
+from shards.sample_check import check_images, check_place
 
-PAIR_KEYS = {name for name in PAIRS.schema.names if not name.startswith("crop_")}
+# what a pair's JSON cannot do without; all that is asked of a set whose index names no columns
+NEEDED_KEYS = {"pair_id", "identity_id", "split", *(field.name for field in fields(Group))}
 IMAGE_KEYS = {*CROP_COLUMNS, "box_px"}
 
 Problem = dict[str, str]  # shard, sample (empty: the whole shard), problem
@@ -76,8 +77,8 @@ def _check_samples(
             if sample.key in seen:
                 yield _problem(shard.name, sample.key, f"is in {seen[sample.key]} too")
             seen[sample.key] = shard.name
-            check = _check_sample if index.contents == "pairs" else check_label
-            for text in check(sample, shard, next(groups, None), index.crop_px):
+            check = _check_pair if index.contents == "pairs" else check_label
+            for text in check(sample, shard, next(groups, None), index):
                 yield _problem(shard.name, sample.key, text)
     except tarfile.TarError as error:
         reason = str(error)
@@ -86,30 +87,25 @@ def _check_samples(
         yield _problem(shard.name, last, count)
 
 
-def _check_sample(
-    sample: RawSample, shard: ShardEntry, group: Group | None, crop_px: int
+def _check_pair(
+    sample: RawSample, shard: ShardEntry, group: Group | None, index: ShardIndex
 ) -> Iterator[str]:
     if set(sample.files) != set(EXTENSIONS):
         yield f"has the files {', '.join(sorted(sample.files))}, not {', '.join(EXTENSIONS)}"
-    for name in IMAGES:
-        image = decode_image(sample.files.get(name, b""))
-        if image is None:
-            yield f"{name} does not decode"
-        elif image.shape[:2] != (crop_px, crop_px):
-            yield f"{name} has {image.shape[1]} x {image.shape[0]} px, not {crop_px} x {crop_px}"
+    images = {name: decode_image(sample.files[name]) for name in IMAGES if name in sample.files}
+    yield from check_images(images, index.crop_px)
     yield from _check_arrays(sample)
+    if "json" not in sample.files:
+        return
     try:
         meta = sample.meta
     except ValueError as error:
         yield str(error)
         return
-    if missing := PAIR_KEYS - set(meta):
+    if missing := {*NEEDED_KEYS, *index.columns} - set(meta):
         yield f"its JSON lacks {', '.join(sorted(missing))}"
-    elif (meta["pair_id"], meta["split"]) != (sample.key, shard.split):
-        yield f"its JSON is of pair {meta['pair_id']} in {meta['split']}"
-    elif group and (found := {name: meta[name] for name in asdict(group)}) != asdict(group):
-        of_index = " ".join(map(str, asdict(group).values()))
-        yield f"its JSON is of {' '.join(map(str, found.values()))}, the index says {of_index}"
+    else:
+        yield from check_place(meta, "pair", sample.key, shard, group)
     for side in ("a", "b"):
         image = meta.get(side)
         if not isinstance(image, dict) or IMAGE_KEYS - set(image):
@@ -118,9 +114,9 @@ def _check_sample(
 
 def _check_arrays(sample: RawSample) -> Iterator[str]:
     decoders = {"foreground.npy": decode_foreground, "keypoints.npy": decode_keypoints}
-    for name, decode in decoders.items():
+    for name in sorted(decoders.keys() & sample.files.keys()):
         try:
-            decode(sample.files.get(name, b""))
+            decoders[name](sample.files[name])
         except ValueError as error:
             yield str(error)
 

@@ -123,7 +123,7 @@ def test_a_part_that_the_chart_does_not_have_is_found(root: Path) -> None:
     meta["a"]["dense_chart"] = None
     sample.files["json"] = json.dumps(meta).encode()
     shard = ShardEntry(name="", split=meta["split"], samples=1, bytes=0, sha256="", groups="00")
-    problems = list(check_label(sample, shard, None, read_index(url).crop_px))
+    problems = list(check_label(sample, shard, None, read_index(url)))
     assert problems == ["a.iuv.png has no dense_chart in the JSON"]
 
 

@@ -79,6 +79,6 @@ def test_damaged_crops_are_refused() -> None:
 
 
 def test_a_description_holds_what_json_can_hold() -> None:
-    pair = {"pair_id": "p", "crop_a": "c", "score": float("inf")}
+    pair = {"pair_id": "p", "score": float("inf")}
     meta = json.loads(encode_pair(pair, CROP, CROP)["json"])
-    assert meta["score"] is None and meta["a"]["time_s"] is None and "crop_a" not in meta
+    assert meta["score"] is None and meta["a"]["time_s"] is None

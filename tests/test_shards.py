@@ -25,7 +25,7 @@ from shards.build import BuildReport, build_shards
 from shards.format import ShardEntry, ShardIndex, read_index
 from shards.groups import Group, decode_groups
 from shards.pairs import EXTENSIONS, decode_foreground, decode_keypoints
-from shards.plan import ShardsConfig
+from shards.plan import JSON_COLUMNS, ShardsConfig
 from shards.read import SHEET_PX, RawSample, peek, read_samples
 from shards.verify import verify
 from tests.catalog_fixture import CROP_PX, pair_part, write_catalog
@@ -107,19 +107,38 @@ def test_what_is_no_condition_is_refused_in_one_sentence(root: str, where: str) 
     assert not storage.exists(storage.join(root, "shards"))
 
 
-def test_a_cap_keeps_the_best_pairs_of_each_identity(root: str) -> None:
+def name_subjects(root: str, subjects: list[str | None]) -> None:
+    """Give each capture, in the order of their names, the subject of the same place."""
+    captures = rows(root, "SELECT * FROM captures ORDER BY name")
+    scopes = {name.scope: name for name in parts.list_parts(root, "captures")}
+    for capture, subject in zip(captures, subjects, strict=True):
+        part = scopes[capture["capture_id"]]
+        parts.commit(root, part, {"captures": [{**capture, "subject": subject}]})
+
+
+@pytest.mark.parametrize("subjects", [[None] * 4, ["anna", None, "anna", "ben"]])
+def test_a_cap_keeps_the_best_pairs_of_each_person(root: str, subjects: list[str | None]) -> None:
+    name_subjects(root, subjects)
     report = build(root, where="true", max_pairs_per_identity_per_kind=3)
     kept = set(keys(report.url))
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows(root, "SELECT * FROM pairs"):
-        groups.setdefault((row["identity_id"], row["kind"]), []).append(row)
+    for row in rows(root, "SELECT pairs.*, subject FROM pairs JOIN captures USING (capture_id)"):
+        groups.setdefault((row["subject"] or row["identity_id"], row["kind"]), []).append(row)
+    assert len(groups) == 2 * (8 if subjects[0] is None else 4)
     for group in groups.values():
         best = sorted(group, key=lambda row: (-row["score"], row["pair_id"]))[:3]
         assert {row["pair_id"] for row in group} & kept == {row["pair_id"] for row in best}
     assert report.rejected == {"identity_cap": report.num_in - len(kept)}
 
 
+def test_people_of_one_name_in_two_datasets_are_two(root: str) -> None:
+    write_catalog(root, dataset="other")
+    report = build(root, where="true", max_pairs_per_identity_per_kind=3)
+    assert report.index.num_samples == 2 * 4 * 2 * 3  # datasets, subjects, kinds, pairs
+
+
 def test_a_cap_keeps_view_angles_balanced(root: str) -> None:
+    name_subjects(root, [None] * 4)
     report = build(root, where="true", max_pairs_per_angle_bin=1, angle_bin_deg=5.0)
     metas = [sample.meta for sample in all_samples(report.url)]
     bins = Counter(
@@ -184,11 +203,16 @@ def test_plain_webdataset_reads_the_same_bytes(root: str) -> None:
 
 
 def test_images_are_copied_and_described(root: str) -> None:
+    name_subjects(root, ["anna", None, "anna", "ben"])
     url = build(root).url
     crops = {row["crop_id"]: row for row in rows(root, "SELECT * FROM crops")}
     pairs = {row["pair_id"]: row for row in rows(root, "SELECT * FROM pairs")}
+    captures = rows(root, "SELECT capture_id, subject FROM captures")
+    subjects = {row["capture_id"]: row["subject"] for row in captures}
     for sample in all_samples(url):
         meta, pair = sample.meta, pairs[sample.key]
+        assert meta["subject"] == subjects[pair["capture_id"]]
+        assert not [name for name in meta if name[:5] == "crop_"]
         assert {name: meta[name] for name in pair if name[:5] != "crop_"} == {
             name: value for name, value in pair.items() if name[:5] != "crop_"
         }
@@ -507,6 +531,54 @@ def test_verify_names_damaged_images_arrays_and_descriptions(root: str) -> None:
     assert any(key == fourth.key and "foreground.npy is no array" in text for key, text in found)
 
 
+def test_verify_names_a_file_that_is_not_there_once(root: str, tmp_path: Path) -> None:
+    url = build(root).url
+    shard = read_index(url).shards[0]
+    tar_url = storage.join(url, shard.name)
+    for name in EXTENSIONS:
+        whole = storage.read_bytes(tar_url)
+        buffer = io.BytesIO()
+        with (
+            tarfile.open(fileobj=io.BytesIO(whole)) as before,
+            tarfile.open(fileobj=buffer, mode="w") as after,
+        ):
+            members = before.getmembers()
+            lost = next(member for member in members if member.name.endswith(f".{name}"))
+            for member in members:
+                if member is not lost:
+                    after.addfile(member, before.extractfile(member))
+        storage.write_bytes(tar_url, buffer.getvalue())
+        key = lost.name.split(".")[0]
+        [problem] = [row["problem"] for row in verify(url) if row["sample"] == key]
+        assert problem.startswith("has the files ") and name not in problem.split(", not ")[0]
+        storage.write_bytes(tar_url, whole)
+
+
+def change_index(url: str, **values: Any) -> None:
+    """Write the index anew with other values; None takes one away."""
+    index_url = storage.join(url, "index.json")
+    raw = {**json.loads(storage.read_text(index_url)), **values}
+    kept = {name: value for name, value in raw.items() if value is not None}
+    storage.write_text(index_url, json.dumps(kept))
+
+
+def test_a_set_is_held_against_the_columns_of_its_own_time(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = tuple(name for name in JSON_COLUMNS if name != "occlusion_max")
+    with monkeypatch.context() as patch:
+        for module in ("build", "tars"):
+            patch.setattr(f"shards.{module}.JSON_COLUMNS", earlier)
+        url = build(root).url
+    assert read_index(url).columns == earlier and verify(url) == []
+    change_index(url, columns=list(JSON_COLUMNS))
+    problems = verify(url)
+    assert len(problems) == read_index(url).num_samples
+    assert {row["problem"] for row in problems} == {"its JSON lacks occlusion_max"}
+    change_index(url, columns=None)  # as those who built it before columns were recorded
+    assert read_index(url).columns == () and verify(url) == []
+
+
 def test_verify_names_a_wrong_group(root: str) -> None:
     url = build(root).url
     raw = json.loads(storage.read_text(storage.join(url, "index.json")))
@@ -646,6 +718,20 @@ def test_the_commands_build_list_show_and_check(root: str, tmp_path: Path) -> No
     assert run("verify", url, "--format", "json") == []
 
 
+def test_each_part_has_a_set_of_its_own_below_one_name(root: str, tmp_path: Path) -> None:
+    mix_parts(root)
+    out = f"{tmp_path}/sets/mine"
+    command = ("build", "--root", root, "--part", "each", "--out", f"{out}/", "--where")
+    run(*command, "true", "--format", "json")
+    groups = {ending: read_index(f"{out}{ending}").groups for ending in ("", "-hands")}
+    found = {ending: {group.part for group in of_set} for ending, of_set in groups.items()}
+    assert found == {"": {"body"}, "-hands": {"left_hand"}}
+    assert len(rows(root, "SELECT * FROM shard_sets")) == 2
+    run(*command, "part = 'body'", "--format", "json")  # and what has no pairs any more is deleted
+    assert storage.list_files(f"{out}-hands") == []
+    assert len(rows(root, "SELECT * FROM shard_sets")) == 1
+
+
 def run(*arguments: str) -> list[dict[str, Any]]:
     """Run a command in this process; return the JSON lines that it prints."""
     out = io.StringIO()
@@ -668,6 +754,7 @@ def test_mistakes_are_one_sentence_and_an_exit_code(
     capsys.readouterr()
     mistakes = [
         ("build", "--root", root, "--where", "score >"),
+        ("build", "--root", root, "--where", "score >", "--part", "each"),
         ("build", "--root", root, "--set", "colour=red"),
         ("build", "--root", root, "--set", "samples_per_shard=0"),
         ("build", "--root", f"{root}/nowhere"),
@@ -676,7 +763,9 @@ def test_mistakes_are_one_sentence_and_an_exit_code(
     ]
     for mistake in mistakes:
         assert call(*mistake) == 1
-        assert len(capsys.readouterr().err.splitlines()) == 1, mistake
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1, mistake
+        assert "score >" not in mistake or "is not a condition over the columns of pairs" in said
     with pytest.raises(SystemExit, match="2"):
         call("build", "--colour", "red")
 

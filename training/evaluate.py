@@ -63,8 +63,8 @@ def evaluate(
     """Return one row for each second image, kind of pair and set of patches; and, for a model that
     finds keypoints, how well.
 
-    `wrong` is the second image of another identity, of the same kind and dataset where there is
-    one; `no` is a plain image of ImageNet's mean colour. Patches count as foreground when
+    `wrong` is the second image of another person, of the same kind and dataset where there is one;
+    `no` is a plain image of ImageNet's mean colour. Patches count as foreground when
     `foreground_share` of them is person. A model without a second image has the rows of `no`.
     """
     partners = wrong_partners(held_out.metas)
@@ -98,12 +98,16 @@ def wrong_partners(metas: Sequence[dict[str, Any]]) -> list[int] | None:
     """Choose for each pair another one whose second image shows somebody else: the next of the same
     kind and dataset.
 
-    Where none is, dataset and then kind may differ. None when all pairs show one identity.
+    Where none is, dataset and then kind may differ. None when all pairs show one person. People
+    are told apart by the subject that the source names, in all captures of its dataset; where it
+    names none, by the identity, which is of one capture: then somebody who is in two captures
+    counts as two.
     """
+    people = [_person(meta) for meta in metas]
     partners = []
     for number, meta in enumerate(metas):
         others = [*range(number + 1, len(metas)), *range(number)]
-        others = [other for other in others if metas[other]["identity_id"] != meta["identity_id"]]
+        others = [other for other in others if people[other] != people[number]]
         if not others:
             return None
         partners.append(
@@ -138,6 +142,11 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         if row["metric"] == "keypoint_pck" and row["value"] is not None
     ]
     return "\n".join(lines)
+
+
+def _person(meta: dict[str, Any]) -> tuple[str, ...]:
+    subject: str | None = meta.get("subject")  # sets built before it was written have none
+    return (meta["identity_id"],) if subject is None else (meta["dataset"], subject)
 
 
 def _unlikeness(one: dict[str, Any], other: dict[str, Any]) -> tuple[bool, ...]:
