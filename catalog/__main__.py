@@ -11,6 +11,7 @@ from catalog import check, query, report, rescore, schemas, summary, trace
 from catalog.browse.page import DEFAULT_CELL_PX, DEFAULT_LIMIT, write_page
 from catalog.commands import DEFAULT_ROOT, UsageError, add_command, main
 from catalog.names import dataset_name
+from catalog.reasons import REASONS
 from catalog.scores import PRESETS
 
 
@@ -32,11 +33,24 @@ def run_sql(arguments: argparse.Namespace) -> int:
 
 
 def run_tables(arguments: argparse.Namespace) -> int:
-    """Print every table with its row count, the columns of one table, or the whole reference as
-    Markdown.
+    """Print every table with its row count, the columns of one table, the reasons to reject, or the
+    whole reference as Markdown.
     """
     if arguments.format == "markdown":
         print(schemas.reference_markdown())
+    elif arguments.table == "reasons":
+        report.print_rows(
+            [
+                {
+                    "stage": reason.stage,
+                    "reason": reason.word,
+                    "settings": ", ".join(reason.settings),
+                    "dropped because": reason.meaning,
+                }
+                for reason in REASONS
+            ],
+            arguments.format,
+        )
     elif arguments.table:
         if arguments.table not in schemas.TABLES:
             raise ValueError(f"no table {arguments.table!r}; tables: {', '.join(schemas.TABLES)}")
@@ -144,7 +158,9 @@ def build_parser() -> argparse.ArgumentParser:
         "list the tables, or the columns of one",
         "python -m catalog tables pairs",
     )
-    tables.add_argument("table", nargs="?", help="show this table's columns")
+    tables.add_argument(
+        "table", nargs="?", help="show this table's columns; `reasons`: why things are rejected"
+    )
     tables.add_argument("--format", choices=["table", "json", "csv", "markdown"], default="table")
     summaries = add_command(
         commands,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from catalog.reasons import REASONS
+
 TEXT, INT, REAL, BYTES = pa.string(), pa.int64(), pa.float64(), pa.binary()
 REALS = pa.list_(pa.float32())
 MATRIX = pa.list_(pa.float64())
@@ -198,7 +200,7 @@ PAIRS = Table("pairs", "a candidate pair that was scored and kept", (
 
 REJECTED_PAIRS = Table("rejected_pairs", "a candidate pair that a bound rejected, with its terms", (
     *PAIR_TERMS,
-    Column("reason", TEXT, "one word for why, as in `rejects`"),
+    Column("reason", TEXT, "one word for why: `python -m catalog tables reasons`"),
     Column("detail", TEXT, "the figure that decided"),
 ))
 
@@ -246,7 +248,7 @@ REJECTS = Table("rejects", "something dropped on purpose", (
     Column("stage", TEXT, "stage that dropped it"),
     Column("unit", TEXT, "work unit it was dropped in"),
     Column("id", TEXT, "what was dropped: capture, detection, crop, pair or label"),
-    Column("reason", TEXT, "one word for why"),
+    Column("reason", TEXT, "one word for why: `python -m catalog tables reasons`"),
     Column("detail", TEXT, "the figure that decided"),
     Column("detection_id", TEXT, "the detection whose crop shows it; null where none was cut"),
 ))
@@ -344,12 +346,14 @@ TABLES: dict[str, Table] = {
 
 
 def reference_markdown() -> str:
-    """The page docs/tables.md: one section for each table, one row for each column."""
+    """The page docs/tables.md: one section for each table, one row for each column, and the reasons
+    to reject.
+    """
     lines = [
         "# The tables of the catalog",
         "",
-        "Made from `catalog/schemas.py` by `python -m catalog tables --format markdown`; a test "
-        "holds the two together.",
+        "Made from `catalog/schemas.py` and `catalog/reasons.py` by "
+        "`python -m catalog tables --format markdown`; a test holds them together.",
         "",
     ]
     for table in TABLES.values():
@@ -357,4 +361,18 @@ def reference_markdown() -> str:
         lines += ["| column | type | meaning |", "|---|---|---|"]
         lines += [f"| {c.name} | {c.type} | {c.meaning} |" for c in table.columns]
         lines.append("")
-    return "\n".join(lines).rstrip()
+    lines += [
+        "## Reasons",
+        "",
+        "What a stage drops on purpose has one of these words in `rejects.reason`. The settings "
+        "are those of `mining run --set`, and for the stage `shards` those of "
+        "`shards build --set`; where there is none, the choice is not the user's.",
+        "",
+        "| stage | reason | dropped because | settings |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.stage} | {r.word} | {r.meaning} | {', '.join(f'`{name}`' for name in r.settings)} |"
+        for r in REASONS
+    ]
+    return "\n".join(lines)

@@ -133,7 +133,7 @@ def test_a_pair_that_repeats_another_is_rejected_with_that_pair():
     assert reason == "repeated_pair" and "first" in detail
     assert repeated.check("cross_pose", 0, 1, "third") is None  # of another kind
     assert repeated.check("cross_view", 0, 4, "fourth") is None
-    assert repeated.check("cross_pose", 0, 2, "fifth")[0] == "near_identical"
+    assert repeated.check("cross_pose", 0, 2, "fifth")[0] == "same_look"
 
 
 def test_bounds_of_more_bits_than_there_are_are_refused():

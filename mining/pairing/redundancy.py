@@ -118,7 +118,7 @@ class RepeatedPairs:
         """
         look_a, look_b = sorted((int(self._looks[index_a]), int(self._looks[index_b])))
         if look_a == look_b:
-            return "near_identical", "both crops are near-duplicates of one"
+            return "same_look", "both crops are near-duplicates of one"
         first = self._first.setdefault((kind, look_a, look_b), pair_id)
         if first != pair_id:
             return "repeated_pair", f"both crops look as in {first}"
