@@ -71,7 +71,11 @@ def trace(root: str, id: str) -> list[dict[str, Any]]:
     with connect(root) as connection:
         found = _rows(connection, WHERE_IS, id)
         if not found:
-            raise ValueError(f"nothing in the catalog has the id {id!r}")
+            raise ValueError(
+                f"nothing in the catalog has the id {id!r}; a pair that was mined anew with other "
+                "settings is gone, but the JSON of its sample still has ids to trace: under a and "
+                "b those of crop and view, and capture_id"
+            )
         return _TRACES[found[0]["kind"]](connection, id, 0)
 
 

@@ -157,6 +157,22 @@ def run_failures(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_picture(arguments: argparse.Namespace) -> int:
+    """Draw the frames that a pair or crop was cut from."""
+    import cv2  # here: it takes a moment
+
+    from mining.picture import draw_frames
+
+    ending = arguments.out[arguments.out.rfind(".") :].lower()
+    if ending not in (".jpg", ".jpeg", ".png"):
+        raise ValueError(f"a picture is written as .jpg or .png, not {arguments.out!r}")
+    done, data = cv2.imencode(ending, draw_frames(arguments.root, arguments.id)[..., ::-1])
+    assert done, "encoding in memory does not fail"
+    storage.write_bytes(arguments.out, data.tobytes())
+    print(f"drawn to {arguments.out}", file=sys.stderr)
+    return 0
+
+
 def run_quality(arguments: argparse.Namespace) -> int:
     """Mine synthetic scenes and the demo, and measure the pairs against the truth."""
     from catalog.measurements import record
@@ -252,6 +268,15 @@ def build_parser() -> argparse.ArgumentParser:
         "list what was lost, and why",
         "python -m mining failures --retry",
     )
+    picture = add_command(
+        commands,
+        "picture",
+        run_picture,
+        "draw the frames that a pair or crop was cut from, read from the footage again",
+        "python -m mining picture 0f3c5a7b9d1e2468 --out frames.jpg",
+    )
+    picture.add_argument("id", help="of a pair or crop, or a sample's file name")
+    picture.add_argument("--out", required=True, metavar="FILE", help=".jpg or .png to write")
     quality = add_command(
         commands,
         "quality",
@@ -274,7 +299,7 @@ def build_parser() -> argparse.ArgumentParser:
     scaling.add_argument("--factors", default="1,2,4,8", help="lengths, in multiples of 20 s")
     for command in (datasets, status, rejects, failures, scaling):
         command.add_argument("--format", choices=["table", "json"], default="table")
-    for command in (mine, status, rejects, failures, quality):
+    for command in (mine, status, rejects, failures, picture, quality):
         command.add_argument(
             "--root", default=DEFAULT_ROOT, help="folder or URL (default: %(default)s)"
         )
