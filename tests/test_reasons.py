@@ -9,12 +9,14 @@ from catalog import reasons
 from catalog.config import valid_keys
 from catalog.parts import PartName
 from catalog.reasons import OF_BODIES, REASONS
+from catalog.schemas import PAIR_TERMS
 from mining.config import MiningConfig
 from mining.stage import Outcome, Tally, WorkUnit
 from shards.build import build_shards
 from shards.plan import ShardsConfig
 from tests.catalog_fixture import write_catalog
 
+TERMS = {column.name for column in PAIR_TERMS}
 WORDS = {reason.word for reason in REASONS}
 OTHERS = {"body", "hands", "left", "capture", "calibrate", "failed"}  # before a text, but no reason
 FILES = sorted([*Path("mining").rglob("*.py"), *Path("shards").rglob("*.py")])
@@ -27,17 +29,19 @@ def texts(tree: ast.AST) -> set[str]:
 
 
 def given_reasons(tree: ast.AST) -> set[str]:
-    """The first of every two values of which one is a word and the other a sentence."""
-    return {
-        word.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Tuple) and len(node.elts) == 2
-        for word, why in [node.elts]
-        if isinstance(word, ast.Constant)
-        and isinstance(word.value, str)
-        and word.value.isidentifier()
-        and (isinstance(why, ast.JoinedStr) or " " in str(getattr(why, "value", "")))
-    }
+    """The first of every two values of which one is a word and the other a sentence, and of every
+    four that begin with a word and a term of pairs, as bounds do.
+    """
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Tuple) or len(node.elts) not in (2, 4):
+            continue
+        word, why = (getattr(element, "value", None) for element in node.elts[:2])
+        is_sentence = isinstance(node.elts[1], ast.JoinedStr) or " " in str(why)
+        is_reason = is_sentence if len(node.elts) == 2 else why in TERMS
+        if isinstance(word, str) and word.isidentifier() and is_reason:
+            found.add(word)
+    return found
 
 
 def test_every_word_is_given_somewhere_and_every_word_given_is_in_the_list() -> None:
