@@ -2,9 +2,9 @@
 `label_plan.py` of labels. SQL picks them; nothing is read but the catalog, and nothing is written.
 
 A condition picks pairs; caps keep one person or one viewing angle from filling the set; what is
-left is shuffled by a hash, so that every tar mixes identities. A person is the subject that the
-source names, in all captures of its dataset; where it names none, an identity of one capture. The
-same catalog, condition and settings give the same plan, whatever the order of the rows.
+left is shuffled by a hash, so that every tar mixes identities. Somebody whom the source names and
+films alone is one person in all captures of the dataset, anybody else an identity of one capture.
+The same catalog, condition and settings give the same plan, whatever the order of the rows.
 """
 
 import hashlib
@@ -32,27 +32,33 @@ ID_COLUMNS: dict[Contents, str] = {"pairs": "pair_id", "labels": "label_id"}
 NOT_STATED = "not stated"  # the licence of footage whose source names none
 ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
 # at the top of a pair's JSON: its row, but for the crops, which have places of their own, and who
-JSON_COLUMNS = (*(name for name in PAIRS.schema.names if name[:5] != "crop_"), "subject")
+# it is, by a hash: names stay in the catalog
+JSON_COLUMNS = (*(name for name in PAIRS.schema.names if name[:5] != "crop_"), "person_id")
 GROUP_COLUMNS = [field.name for field in fields(Group)]
 
 PICK_PAIRS = """
     WITH picked AS (
-        -- a row is a pair that the condition picks, here and in each step below
+        -- a row is a pair that the condition picks
         SELECT * FROM pairs
         WHERE ($dataset IS NULL OR dataset = $dataset) AND (
             {where}
         )
+    ), crowds AS (
+        -- a row is a part in a capture, with the number of people of whom it is seen
+        SELECT capture_id, part, count(DISTINCT identity_id) AS num_people
+        FROM pairs GROUP BY capture_id, part
     ), named AS (
-        -- and who is in it: somebody who is in several captures has an identity in each
+        -- a row is a pair again, with who it is: somebody who is in several captures has an
+        -- identity in each, which the subject joins, unless others are there, too
         SELECT picked.*, subject, licence,
-               CASE WHEN subject IS NULL THEN [identity_id] ELSE [picked.dataset, subject] END
-                 AS person
-        FROM picked LEFT JOIN captures USING (capture_id)
+               CASE WHEN subject IS NULL OR num_people > 1 THEN identity_id
+                    ELSE left(sha256(picked.dataset || '/' || subject), 16) END AS person_id
+        FROM picked LEFT JOIN captures USING (capture_id) JOIN crowds USING (capture_id, part)
     ), binned AS (
-        -- and its rank, best first, among its person's pairs of like view angles; those of unknown
-        -- angles are ranked together, which does no harm: the next step lets them all pass
+        -- and, here and below, its rank, best first, among its person's pairs of like view angles;
+        -- those of unknown angles are ranked together, and the next step lets them all pass
         SELECT *, row_number() OVER (
-            PARTITION BY person, part, kind, floor(view_angle_deg / $angle_bin_deg)
+            PARTITION BY person_id, part, kind, floor(view_angle_deg / $angle_bin_deg)
             ORDER BY score DESC NULLS LAST, pair_id) AS rank_in_bin
         FROM named
     ), thinned AS (
@@ -64,11 +70,11 @@ PICK_PAIRS = """
         -- and its rank among those of its person that this cap keeps: what it drops is counted by
         -- itself, so that it takes no place within the next cap
         SELECT *, row_number() OVER (
-            PARTITION BY person, part, kind, in_bin_cap
+            PARTITION BY person_id, part, kind, in_bin_cap
             ORDER BY score DESC NULLS LAST, pair_id) AS rank_in_identity
         FROM thinned
     )
-    SELECT ranked.* EXCLUDE (person, in_bin_cap),
+    SELECT ranked.* EXCLUDE (in_bin_cap),
            CASE WHEN NOT in_bin_cap THEN 'angle_bin_cap'
                 WHEN rank_in_identity > coalesce($identity_cap, rank_in_identity)
                 THEN 'identity_cap' END AS reason,
@@ -121,7 +127,7 @@ class Plan:
     where: str
     config: ShardsConfig
     contents: Contents
-    # of `pairs` with subject, licence and where each crop lies, or of `labels`; in order
+    # of `pairs` with person, licence and where each crop lies, or of `labels`; in order
     rows: pa.Table
     dropped: list[dict[str, str]]  # id, reason and detail of each pair that a cap dropped
     crop_px: int
@@ -190,7 +196,7 @@ def make_plan(
     refuse_duplicates(rows, "pairs or their crops", "pair_id")
     refuse_leaks(rows)
     kept = rows.filter(pc.is_null(rows["reason"]))
-    kept = kept.drop_columns(["reason", "rank_in_bin", "rank_in_identity"])
+    kept = kept.drop_columns(["reason", "rank_in_bin", "rank_in_identity", "subject"])
     return Plan(
         dataset=dataset,
         where=where,

@@ -16,16 +16,20 @@ NUM_VIEWS = 2
 
 
 def write_catalog(
-    root: str, num_captures: int = 4, num_times: int = 6, dataset: str = "tiny"
+    root: str,
+    num_captures: int = 4,
+    num_times: int = 6,
+    dataset: str = "tiny",
+    num_people: int = 2,
 ) -> list[Row]:
-    """Write captures of two people each, seen by two cameras at `num_times` moments; the last
+    """Write captures of `num_people` each, seen by two cameras at `num_times` moments; the last
     capture is held out. Returns the rows of `pairs`: one cross-view pair for each person and
     moment, one cross-pose pair for each person, view and two neighbouring moments.
     """
     pairs: list[Row] = []
     for number in range(num_captures):
         split = "val" if number == num_captures - 1 else "train"
-        pairs += _write_capture(root, dataset, number, split, num_times)
+        pairs += _write_capture(root, dataset, number, split, num_times, num_people)
     return pairs
 
 
@@ -34,12 +38,14 @@ def pair_part(root: str, capture_id: str) -> PartName:
     return next(name for name in parts.list_parts(root, "pairs") if name.scope == capture_id)
 
 
-def _write_capture(root: str, dataset: str, number: int, split: str, num_times: int) -> list[Row]:
+def _write_capture(
+    root: str, dataset: str, number: int, split: str, num_times: int, num_people: int
+) -> list[Row]:
     capture_id = content_id(dataset, number)
     views = [content_id(capture_id, "view", view) for view in range(NUM_VIEWS)]
     segment = PartName(capture_id, "segment-00000", content_id("segment", capture_id))
     crops, jpegs = [], []
-    for person in range(2):
+    for person in range(num_people):
         identity_id = content_id(capture_id, "identity", person)
         for view, view_id in enumerate(views):
             for moment in range(num_times):

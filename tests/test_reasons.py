@@ -18,7 +18,8 @@ from tests.catalog_fixture import write_catalog
 
 TERMS = {column.name for column in PAIR_TERMS}
 WORDS = {reason.word for reason in REASONS}
-OTHERS = {"body", "hands", "left", "capture", "calibrate", "failed"}  # before a text, but no reason
+# before a text, but no reason
+OTHERS = {"body", "hands", "left", "capture", "calibrate", "failed", "default", "none"}
 FILES = sorted([*Path("mining").rglob("*.py"), *Path("shards").rglob("*.py")])
 
 

@@ -117,28 +117,36 @@ def name_subjects(root: str, subjects: list[str | None]) -> None:
 
 
 @pytest.mark.parametrize("subjects", [[None] * 4, ["anna", None, "anna", "ben"]])
-def test_a_cap_keeps_the_best_pairs_of_each_person(root: str, subjects: list[str | None]) -> None:
+@pytest.mark.parametrize("num_people", [1, 2])
+def test_a_cap_keeps_the_best_pairs_of_each_person(
+    tmp_path: Path, subjects: list[str | None], num_people: int
+) -> None:
+    """Who is alone in two captures is one person; two people in one capture share its subject."""
+    root = str(tmp_path)
+    write_catalog(root, num_people=num_people)
     name_subjects(root, subjects)
     report = build(root, where="true", max_pairs_per_identity_per_kind=3)
     kept = set(keys(report.url))
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows(root, "SELECT pairs.*, subject FROM pairs JOIN captures USING (capture_id)"):
-        groups.setdefault((row["subject"] or row["identity_id"], row["kind"]), []).append(row)
-    assert len(groups) == 2 * (8 if subjects[0] is None else 4)
+        alone = row["subject"] if num_people == 1 else None
+        groups.setdefault((alone or row["identity_id"], row["kind"]), []).append(row)
+    assert len(groups) == 2 * (3 if num_people == 1 and subjects[0] else 4 * num_people)
     for group in groups.values():
         best = sorted(group, key=lambda row: (-row["score"], row["pair_id"]))[:3]
         assert {row["pair_id"] for row in group} & kept == {row["pair_id"] for row in best}
     assert report.rejected == {"identity_cap": report.num_in - len(kept)}
 
 
-def test_people_of_one_name_in_two_datasets_are_two(root: str) -> None:
-    write_catalog(root, dataset="other")
+def test_people_of_one_name_in_two_datasets_are_two(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    for dataset in ("tiny", "other"):
+        write_catalog(root, dataset=dataset, num_people=1)
     report = build(root, where="true", max_pairs_per_identity_per_kind=3)
     assert report.index.num_samples == 2 * 4 * 2 * 3  # datasets, subjects, kinds, pairs
 
 
 def test_a_cap_keeps_view_angles_balanced(root: str) -> None:
-    name_subjects(root, [None] * 4)
     report = build(root, where="true", max_pairs_per_angle_bin=1, angle_bin_deg=5.0)
     metas = [sample.meta for sample in all_samples(report.url)]
     bins = Counter(
@@ -202,16 +210,28 @@ def test_plain_webdataset_reads_the_same_bytes(root: str) -> None:
         assert set(ours.files) == set(EXTENSIONS)
 
 
-def test_images_are_copied_and_described(root: str) -> None:
+def test_a_sample_says_who_it_is_without_a_name(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    write_catalog(root, num_people=1)
     name_subjects(root, ["anna", None, "anna", "ben"])
+    captures = rows(root, "SELECT capture_id, subject FROM captures")
+    subjects = {row["capture_id"]: row["subject"] for row in captures}
+    found = {
+        (subjects[sample.meta["capture_id"]] or sample.meta["identity_id"]): sample.meta[
+            "person_id"
+        ]
+        for sample in all_samples(build(root).url)
+    }
+    assert len(found) == len(set(found.values())) == 3 and not set(found.values()) & {"anna", "ben"}
+
+
+def test_images_are_copied_and_described(root: str) -> None:
     url = build(root).url
     crops = {row["crop_id"]: row for row in rows(root, "SELECT * FROM crops")}
     pairs = {row["pair_id"]: row for row in rows(root, "SELECT * FROM pairs")}
-    captures = rows(root, "SELECT capture_id, subject FROM captures")
-    subjects = {row["capture_id"]: row["subject"] for row in captures}
     for sample in all_samples(url):
         meta, pair = sample.meta, pairs[sample.key]
-        assert meta["subject"] == subjects[pair["capture_id"]]
+        assert meta["person_id"] == pair["identity_id"]  # two people are in each capture
         assert not [name for name in meta if name[:5] == "crop_"]
         assert {name: meta[name] for name in pair if name[:5] != "crop_"} == {
             name: value for name, value in pair.items() if name[:5] != "crop_"

@@ -98,12 +98,11 @@ def wrong_partners(metas: Sequence[dict[str, Any]]) -> list[int] | None:
     """Choose for each pair another one whose second image shows somebody else: the next of the same
     kind and dataset.
 
-    Where none is, dataset and then kind may differ. None when all pairs show one person. People
-    are told apart by the subject that the source names, in all captures of its dataset; where it
-    names none, by the identity, which is of one capture: then somebody who is in two captures
-    counts as two.
+    Where none is, dataset and then kind may differ. None when all pairs show one person. Sets that
+    were built before `person_id` was written tell people apart by identity, which is of one
+    capture: somebody who is in two captures then counts as two.
     """
-    people = [_person(meta) for meta in metas]
+    people = [meta.get("person_id", meta["identity_id"]) for meta in metas]
     partners = []
     for number, meta in enumerate(metas):
         others = [*range(number + 1, len(metas)), *range(number)]
@@ -142,11 +141,6 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         if row["metric"] == "keypoint_pck" and row["value"] is not None
     ]
     return "\n".join(lines)
-
-
-def _person(meta: dict[str, Any]) -> tuple[str, ...]:
-    subject: str | None = meta.get("subject")  # sets built before it was written have none
-    return (meta["identity_id"],) if subject is None else (meta["dataset"], subject)
 
 
 def _unlikeness(one: dict[str, Any], other: dict[str, Any]) -> tuple[bool, ...]:
