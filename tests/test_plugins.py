@@ -11,13 +11,17 @@ from mining.detecting.people import make_detector
 from mining.plugins import find_plugin, plugin_names
 from tests.plugins import install_plugin
 
-POINTS = "[crosspairs.readers]\nmine = club:Reader\nbroken = club:Gone\nabsent = none_such:Reader\n"
+POINTS = """[crosspairs.readers]
+mine = toy_plugin:Reader
+broken = toy_plugin:Gone
+absent = none_such:Reader
+"""
 
 
 @pytest.fixture(autouse=True)
-def club(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def toy_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "class Reader: pass\n"
-    monkeypatch.syspath_prepend(install_plugin(tmp_path, "club", code, POINTS))
+    monkeypatch.syspath_prepend(install_plugin(tmp_path, "toy_plugin", code, POINTS))
 
 
 def test_a_plugin_is_found_by_its_name() -> None:
