@@ -1,8 +1,9 @@
-"""Why things are dropped on purpose: every word that a stage may give in `rejects.reason`, what it
-means, and the settings that decide.
+"""Why things are dropped on purpose: every word that a stage of ours gives in `rejects.reason`,
+what it means, and the settings that decide. Sources and detectors of other packages may give words
+of their own.
 
-docs/tables.md and `python -m catalog tables reasons` show this list. What records a reject asks
-`check_reason` first, so a word that is missing here does not get into the catalog.
+docs/tables.md and `python -m catalog tables reasons` show this list; a test finds words in the code
+that are not in it.
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ REASONS = (
            "include_evaluation keeps it"),
     Reason("list", "ignored", "its source leaves it out, as faulty"),
     Reason("list", "no_footage", "the dataset lists the view, but its images are not there"),
+    Reason("list", "missing", "the dataset's table lists images that are not there"),
     Reason("list", "no_calibration", "the dataset has no calibration of the view"),
 
     Reason("calibrate", "too_few_moments", "too few moments show one moving person to this view "
@@ -121,7 +123,6 @@ REASONS = (
            ("label.min_person_px", "label.min_hand_px")),
     Reason("label", "outside_frame", "too little of the square is within the image",
            ("label.min_inside",)),
-    Reason("label", "ignored", "its source leaves it out, as faulty"),
     Reason("label", "no_label", "nothing is known of it that could be learned"),
     Reason("label", "hidden", "too few of its keypoints are in plain sight"),
 
@@ -131,15 +132,3 @@ REASONS = (
            ("max_pairs_per_identity_per_kind",)),
 )
 # fmt: on
-
-_WORDS = {(reason.stage, reason.word) for reason in REASONS}
-
-
-def check_reason(stage: str, word: str) -> None:
-    """Raise ValueError, naming those there are, when the stage has no such reason."""
-    if (stage, word) not in _WORDS:
-        known = ", ".join(reason.word for reason in REASONS if reason.stage == stage)
-        raise ValueError(
-            f"{word!r} is no reason to reject in stage {stage}: give one of {known or 'none'}, or "
-            "add it to catalog/reasons.py"
-        )

@@ -149,8 +149,8 @@ def _apart_m(views: Sequence[View]) -> float:
 
 
 def _fitted_camera(view: View, info: ViewInfo, apart_m: float, tally: Tally) -> Camera | None:
-    """The view's camera for images of their size; None without one, or where the two do not fit, or
-    where the capture's cameras are `apart_m` further than cameras that see the same people.
+    """The view's camera for images of their size; None without one, where the two do not fit, or
+    where `apart_m`, the largest distance between the capture's cameras, is beyond `MAX_APART_M`.
     """
     if view.camera is None:
         return None

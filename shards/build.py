@@ -139,11 +139,12 @@ def part_groups(root: str, dataset: str | None, where: str | None) -> list[PartG
 
 def remove_set(root: str, dataset: str | None, out: str | None, part: PartGroup) -> bool:
     """Delete the set of a part, tars and rows, as when the dataset has no such pairs any more; tell
-    whether there was one. It lies where `build_shards` puts it.
+    whether there was one. It lies where `build_shards` puts it; another set there stays.
     """
     root, name = storage.absolute(root), _set_name(dataset, part)
     url = _set_url(root, out, name)
-    if _earlier_index(url) is None:
+    earlier = _earlier_index(url)
+    if earlier is None or earlier.name != name:
         return False
     storage.delete(storage.join(url, INDEX_NAME))
     for file in storage.list_files(url, suffix=".tar"):

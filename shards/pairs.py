@@ -3,10 +3,11 @@
 `<pair_id>.a.jpg` and `<pair_id>.b.jpg` are the two images (which of them is masked is up to the
 trainer), and of both, a's first,
 
-    <pair_id>.json              the row of `pairs` at top level, with `person_id`, which is the
-                                same for somebody in several captures whom the source names (not
-                                there: unknown); under `a` and `b` the crop, view, frame and time of
-                                each image and its box in the frame
+    <pair_id>.json              the row of `pairs` at top level, with `person_id`: the same
+                                in all captures where somebody whom the source names was found
+                                alone, else `identity_id` (earlier sets lack it); under `a` and `b`
+                                the crop, view, frame and time of each image and its box in the
+                                frame
     <pair_id>.foreground.npy    (2, 32, 32) uint8: share (0-255) of each cell that is the person
     <pair_id>.keypoints.npy     (2, K, 3) float32: x, y in pixels of the crop, confidence (0: not
                                 seen); K is 17 of a body, 21 of a hand, or 0

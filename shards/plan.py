@@ -3,7 +3,7 @@
 
 A condition picks pairs; caps keep one person or one viewing angle from filling the set; what is
 left is shuffled by a hash, so that every tar mixes identities. Somebody whom the source names and
-films alone is one person in all captures of the dataset, anybody else an identity of one capture.
+who is the only identity of a capture is one person in all of these, anybody else an identity.
 The same catalog, condition and settings give the same plan, whatever the order of the rows.
 """
 
@@ -32,7 +32,7 @@ ID_COLUMNS: dict[Contents, str] = {"pairs": "pair_id", "labels": "label_id"}
 NOT_STATED = "not stated"  # the licence of footage whose source names none
 ROWS_AT_ONCE = 10_000  # rows turned into Python objects at a time
 # at the top of a pair's JSON: its row, but for the crops, which have places of their own, and who
-# it is, by a hash: names stay in the catalog
+# it is, by a hash: the names of people in pairs stay in the catalog
 JSON_COLUMNS = (*(name for name in PAIRS.schema.names if name[:5] != "crop_"), "person_id")
 GROUP_COLUMNS = [field.name for field in fields(Group)]
 
@@ -43,17 +43,20 @@ PICK_PAIRS = """
         WHERE ($dataset IS NULL OR dataset = $dataset) AND (
             {where}
         )
-    ), crowds AS (
-        -- a row is a part in a capture, with the number of people of whom it is seen
+    ), parts AS (
+        -- a row is a part in a capture, with the number of people of whom it was cut
         SELECT capture_id, part, count(DISTINCT identity_id) AS num_people
-        FROM pairs GROUP BY capture_id, part
+        FROM crops GROUP BY capture_id, part
+    ), crowds AS (
+        -- a row is a capture; free hands are identities of their own, so parts are not added up
+        SELECT capture_id, max(num_people) AS num_people FROM parts GROUP BY capture_id
     ), named AS (
         -- a row is a pair again, with who it is: somebody who is in several captures has an
         -- identity in each, which the subject joins, unless others are there, too
         SELECT picked.*, subject, licence,
                CASE WHEN subject IS NULL OR num_people > 1 THEN identity_id
                     ELSE left(sha256(picked.dataset || '/' || subject), 16) END AS person_id
-        FROM picked LEFT JOIN captures USING (capture_id) JOIN crowds USING (capture_id, part)
+        FROM picked LEFT JOIN captures USING (capture_id) LEFT JOIN crowds USING (capture_id)
     ), binned AS (
         -- and, here and below, its rank, best first, among its person's pairs of like view angles;
         -- those of unknown angles are ranked together, and the next step lets them all pass

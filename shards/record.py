@@ -9,7 +9,6 @@ from catalog.config import to_dict
 from catalog.ids import content_id
 from catalog.names import slug
 from catalog.parts import PartName, Row
-from catalog.reasons import check_reason
 from shards.format import ShardIndex
 from shards.plan import Plan
 
@@ -46,8 +45,6 @@ def record_set(
     """Write a shard set's rows. `samples` has the ids in each tar, in order; `failures` the id and
     error of each sample that was lost.
     """
-    for row in plan.dropped:
-        check_reason(UNIT, row["reason"])
     name = part_name(root, url, plan, index)
     where = {"stage": UNIT, "unit": name.unit_id}
     shard_set = {

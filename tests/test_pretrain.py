@@ -78,6 +78,11 @@ def test_n_plus_m_steps_equal_n_save_load_m(shards, tmp_path):
     steps = [json.loads(line)["step"] for line in judged[0].splitlines()]
     assert sorted(set(steps)) == [0, 17] and steps.count(0) == steps.count(17) == len(whole.rows)
 
+    again = run(micro(17, "evaluate.max_pairs=8"), shards, tmp_path / "parts")
+    lines = (tmp_path / "parts/held_out.jsonl").read_text().splitlines()
+    written = [row for row in map(json.loads, lines) if row["step"] == 17]
+    assert written == [{**row, "step": 17} for row in again.rows] and again.rows != whole.rows
+
 
 def stop_after(shards: str, out: Path, steps: int) -> None:
     class Stop(Exception):

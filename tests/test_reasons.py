@@ -3,18 +3,11 @@
 import ast
 from pathlib import Path
 
-import pytest
-
-from catalog import reasons
 from catalog.config import valid_keys
-from catalog.parts import PartName
 from catalog.reasons import OF_BODIES, REASONS
 from catalog.schemas import PAIR_TERMS
 from mining.config import MiningConfig
-from mining.stage import Outcome, Tally, WorkUnit
-from shards.build import build_shards
 from shards.plan import ShardsConfig
-from tests.catalog_fixture import write_catalog
 
 TERMS = {column.name for column in PAIR_TERMS}
 WORDS = {reason.word for reason in REASONS}
@@ -30,16 +23,20 @@ def texts(tree: ast.AST) -> set[str]:
 
 
 def given_reasons(tree: ast.AST) -> set[str]:
-    """The first of every two values of which one is a word and the other a sentence, and of every
-    four that begin with a word and a term of pairs, as bounds do.
+    """The first of every two values of which one is a word and the other a sentence, the second of
+    every three of which the third is a sentence or worked out, as sources list what they leave out,
+    and the first of every four that begin with a word and a term of pairs, as bounds do.
     """
     found = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Tuple) or len(node.elts) not in (2, 4):
+        if not isinstance(node, ast.Tuple) or len(node.elts) not in (2, 3, 4):
             continue
-        word, why = (getattr(element, "value", None) for element in node.elts[:2])
-        is_sentence = isinstance(node.elts[1], ast.JoinedStr) or " " in str(why)
-        is_reason = is_sentence if len(node.elts) == 2 else why in TERMS
+        elements = node.elts[1:] if len(node.elts) == 3 else node.elts
+        word, why = (getattr(element, "value", None) for element in elements[:2])
+        is_sentence = isinstance(elements[1], ast.JoinedStr) or " " in str(why)
+        if len(node.elts) == 3:
+            is_sentence |= isinstance(elements[1], ast.Name) and isinstance(node.elts[0], ast.Name)
+        is_reason = why in TERMS if len(node.elts) == 4 else is_sentence
         if isinstance(word, str) and word.isidentifier() and is_reason:
             found.add(word)
     return found
@@ -64,30 +61,3 @@ def test_the_settings_exist() -> None:
     for reason in REASONS:
         for setting in reason.settings:
             assert setting in known.get(reason.stage, valid_keys(MiningConfig())), setting
-
-
-def tally(stage: str) -> Tally:
-    unit = WorkUnit(
-        stage="pair", name=PartName("scope", "pair", "k"), dataset="toy", payload=None,
-        counted_stage=stage, counted="pairs", expected=0,
-    )  # fmt: skip
-    return Tally(Outcome(), unit, stage, "pairs")
-
-
-@pytest.mark.parametrize("word", ["dull", "angle_bin_cap"])
-def test_mining_refuses_a_word_that_its_stage_does_not_have(word: str) -> None:
-    pairs = tally("pair")
-    pairs.reject("p", "blurred", "sharpness 1")
-    with pytest.raises(ValueError, match=rf"'{word}' is no reason .* stage pair: .*near_identical"):
-        pairs.reject("p", word, "7 of 9")
-    assert pairs.rejected == len(pairs.outcome.rows["rejects"]) == 1
-
-
-def test_shards_refuse_a_word_that_is_not_in_the_list(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_catalog(str(tmp_path), num_captures=2, num_times=3)
-    config = ShardsConfig(max_pairs_per_identity_per_kind=1)
-    monkeypatch.setattr(reasons, "_WORDS", reasons._WORDS - {("shards", "identity_cap")})
-    with pytest.raises(ValueError, match="'identity_cap' is no reason to reject in stage shards"):
-        build_shards(str(tmp_path), None, None, "true", config)

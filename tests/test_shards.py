@@ -750,6 +750,9 @@ def test_each_part_has_a_set_of_its_own_below_one_name(root: str, tmp_path: Path
     run(*command, "part = 'body'", "--format", "json")  # and what has no pairs any more is deleted
     assert storage.list_files(f"{out}-hands") == []
     assert len(rows(root, "SELECT * FROM shard_sets")) == 1
+    before = keys(out)
+    run(*command, "true", "--format", "json", "--dataset", "gone")  # another's set stays
+    assert keys(out) == before and len(rows(root, "SELECT * FROM shard_sets")) == 1
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:

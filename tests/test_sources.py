@@ -146,12 +146,19 @@ def test_a_calibration_in_another_format_is_named_and_costs_nothing(
     [problem] = again.problems
     assert problem.unit == ("take1" if "/" in file else tmp_path.name)
     assert f"a format that is not read ({Path(file).name}): its footage is" in problem.error
-    assert problem.error.endswith("are named *calibration.toml or *.qca.txt")
+    assert "are named *calibration.toml or *.qca.txt" in problem.error
 
 
 def test_ordinary_files_and_calibrations_that_are_read_are_no_problem(tmp_path: Path) -> None:
     write_video(tmp_path / "camera1.mp4", 4)
-    for name in ("camera1.csv", "camera.txt", "notes.txt", "scene.json", "camera1.jpg", "my.toml"):
+    for name in (
+        "camera1.csv",
+        "camera.txt",
+        "notes.txt",
+        "scene.json",
+        "my.toml",
+        "camera_settings.json",
+    ):
         (tmp_path / name).write_text("anything")
     assert listing(tmp_path).problems == ()
     (tmp_path / "calib.yaml").write_text("of another program")

@@ -122,7 +122,9 @@ def read_progress(checkpoint: str) -> Progress:
         if version == FORMAT:
             return Progress(**state)
     except (ValueError, AttributeError, TypeError) as error:  # no JSON, no object, other keys
-        raise ValueError(f"{url} is damaged ({error}): go on from an older checkpoint") from None
+        raise ValueError(
+            f"{url} is damaged ({error}): delete that checkpoint's folder to use the one before"
+        ) from None
     raise ValueError(f"{checkpoint} has format {version!r} but this version reads {FORMAT}")
 
 

@@ -36,8 +36,8 @@ def correspondence_rows(
     """Return the PCK of the model, of an untrained one and of staying in place: a row for each, for
     each kind of pair that has matches and each threshold.
 
-    `untrained_seed` is of the untrained model's weights: the run's own seed gives those that it
-    began with.
+    `untrained_seed` is of the untrained model's weights: the run's own seed gives those that a run
+    from scratch began with.
     """
     match_BK = matches_of(held_out)
     points_BK2, truth_BK2 = held_out.keypoints_a[:, :, :2], held_out.keypoints_b[:, :, :2]

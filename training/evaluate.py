@@ -19,7 +19,7 @@ from shards.format import read_index
 from training.keypoints import find_keypoints
 from training.loading.filling import View
 from training.loading.loader import LoaderConfig, PairLoader
-from training.loading.pair_batch import PairBatch
+from training.loading.pair_batch import PairBatch, person_of
 from training.loading.reader import KINDS
 from training.models.croco import Croco
 
@@ -98,11 +98,9 @@ def wrong_partners(metas: Sequence[dict[str, Any]]) -> list[int] | None:
     """Choose for each pair another one whose second image shows somebody else: the next of the same
     kind and dataset.
 
-    Where none is, dataset and then kind may differ. None when all pairs show one person. Sets that
-    were built before `person_id` was written tell people apart by identity, which is of one
-    capture: somebody who is in two captures then counts as two.
+    Where none is, dataset and then kind may differ. None when all pairs show one person.
     """
-    people = [meta.get("person_id", meta["identity_id"]) for meta in metas]
+    people = [person_of(meta) for meta in metas]
     partners = []
     for number, meta in enumerate(metas):
         others = [*range(number + 1, len(metas)), *range(number)]

@@ -310,7 +310,8 @@ def show_nothing(share: float, text: str) -> None:
 def _check(config: LoopConfig, out: str) -> None:
     if storage.local_path(out) is None:
         raise ValueError(
-            f"{out}: a run is written to a mounted folder; give --out one, and copy the run from it"
+            f"{out}: checkpoints are renamed when they are whole, so a run needs a folder that is "
+            "mounted here: give --out one"
         )
     if config.loader.batch_size % config.run.accumulate:
         raise ValueError(

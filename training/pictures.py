@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from training.loading.colour import to_pixels
-from training.loading.pair_batch import PairBatch
+from training.loading.pair_batch import PairBatch, person_of
 from training.loading.reader import KINDS
 from training.models.croco import Croco, patchify, unpatchify
 from training.png import encode_png
@@ -29,7 +29,7 @@ Picture = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
 def choose_rows(held_out: PairBatch) -> list[int]:
-    """Choose pairs to show: of each kind those of different identities first, in the held-out
+    """Choose pairs to show: of each kind those of different people first, in the held-out
     order.
     """
     chosen: list[int] = []
@@ -38,8 +38,8 @@ def choose_rows(held_out: PairBatch) -> list[int]:
         seen: set[str] = set()
         fresh = []
         for i in of_kind:
-            if held_out.metas[i]["identity_id"] not in seen:
-                seen.add(held_out.metas[i]["identity_id"])
+            if person_of(held_out.metas[i]) not in seen:
+                seen.add(person_of(held_out.metas[i]))
                 fresh.append(i)
         chosen += (fresh + [i for i in of_kind if i not in fresh])[:ROWS_PER_KIND]
     return chosen

@@ -80,12 +80,12 @@ def small() -> PretrainConfig:
 
 
 def base() -> PretrainConfig:
-    """`croco_v2_base` made for people: the same model and schedule, the other things as `small`."""
+    """`croco_v2_base` made for people, and compiled."""
     return _for_people(croco_v2_base())
 
 
 def large() -> PretrainConfig:
-    """`croco_v2_large` made for people: the same model and schedule, the rest as `small`."""
+    """`croco_v2_large` made for people, and compiled."""
     return _for_people(croco_v2_large())
 
 
@@ -133,7 +133,10 @@ def _croco_v2(model: CrocoConfig) -> PretrainConfig:
 
 
 def _for_people(config: PretrainConfig) -> PretrainConfig:
-    """Masks lean to the person, backgrounds go, so does the loss there; either image is masked."""
+    """Masks lean to the person, backgrounds go, so does the loss there; either image is masked.
+
+    The model is compiled, as for long runs.
+    """
     return replace(
         config,
         masking=replace(config.masking, focus=0.5, foreground_share=0.5),

@@ -36,9 +36,9 @@ class RunConfig:
     The first budget that is set counts.
     """
 
-    num_steps: int | None = None  # the run's length, which repeats exactly,
-    minutes: float | None = None  # or of training, restarts included,
-    epochs: float | None = None  # or through the shards; the first of the three that is set counts
+    num_steps: int | None = None  # the run's length in steps; repeats exactly
+    minutes: float | None = None  # its length in time, restarts included, without num_steps
+    epochs: float | None = None  # its length in passes through the shards, without either
     seed: int = 0  # of first weights, order, augmentation and masks
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the rank's GPU where there is one
     precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products

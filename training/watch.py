@@ -41,9 +41,8 @@ class CompletionWatcher(RunWatcher[Croco]):
         super().__init__(
             out, resumed_step, ranks, show, tensorboard=config.run.tensorboard, looks=looks
         )
-        self._rows = None
-        if looks and ranks.is_main:
-            self._rows = StepRows(storage.join(out, "held_out.jsonl"), resumed_step)
+        self._rows_url = storage.join(out, "held_out.jsonl")
+        self._rows = StepRows(self._rows_url, resumed_step) if looks and ranks.is_main else None
         peak = peak_flops(ranks.device, config.run.precision)
         hidden = num_masked(config.model.grid**2, config.masking.ratio)
         flops = flops_per_pair(config.model, hidden) if peak else 0.0
@@ -68,9 +67,11 @@ class CompletionWatcher(RunWatcher[Croco]):
         if model.config.second_image:
             rows += correspondence_rows(model, self._held_out, self._config.run.seed)
         self._show(used, format_held_out(self.log_held_out(step, _headlines(rows))))
-        if self._rows.last_step < step:  # not judged before the run was stopped
-            for row in rows:
-                self._rows.add({**row, "step": step})
+        if self._rows.last_step == step:  # judged before the run was stopped, perhaps in part
+            self._rows.close()
+            self._rows = StepRows(self._rows_url, step - 1)
+        for row in rows:
+            self._rows.add({**row, "step": step})
         return rows
 
     def close(self) -> None:

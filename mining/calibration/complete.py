@@ -32,7 +32,7 @@ Problem = tuple[str, str, str]
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig(EstimateConfig):
     """Whether and from how much footage missing clocks and cameras are estimated; and what is
-    enough (see EstimateConfig).
+    enough.
     """
 
     use_given: bool = True  # False: given cameras are ignored, to check the estimate against them

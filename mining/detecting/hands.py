@@ -18,7 +18,7 @@ from mining.plugins import find_plugin, plugin_names
 from mining.sources.base import Detection, Part
 
 GROUP = "crosspairs.hand_finders"  # entry points of other packages
-OURS = ("default", "the path of a .task file")
+OURS = ("default", "the path of a .task file on this machine")
 
 
 @dataclass(frozen=True, kw_only=True)

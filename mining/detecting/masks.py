@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import ultralytics
 
 GROUP = "crosspairs.segmenters"  # entry points of other packages
-OURS = ("none", "the path of a weights file")
+OURS = ("none", "the path of a weights file on this machine")
 MIN_OVERLAP = 0.5  # intersection over union of a mask's box with a person's for it to be theirs
 PERSON_CLASS = 0  # of COCO's 80
 

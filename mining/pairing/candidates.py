@@ -31,7 +31,7 @@ GAP_BINS, DISTANCE_BINS = 4, 4  # within the bounds, even on logarithmic scales
 class CandidateConfig:
     """How many pairs are looked at, and how far apart in time, angle and pose they are sought.
 
-    What a given pair may have is set in `ScoreConfig`: for pairs further apart in angle, time or
+    What a given pair may have is set in `score.*`: for pairs further apart in angle, time or
     pose, raise both.
     """
 

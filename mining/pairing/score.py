@@ -31,15 +31,16 @@ class ScoreConfig:
     """The expression that ranks pairs, the bounds of those that are kept, and what terms are made
     from.
 
-    How far apart pairs are sought in angle, time and pose is set in `CandidateConfig`: what is not
+    How far apart pairs are sought in angle, time and pose is set in `candidates.*`: what is not
     sought is not found, however wide the bound here.
     """
 
     expression: str = "default"  # a preset of catalog/scores.py, or SQL over columns of `pairs`
 
-    # of terms, and of the poses by which candidates are sought and near-duplicates found
-    min_keypoint_confidence: float = 0.5  # keypoints below it count as not seen
-    min_common_keypoints: int = 8  # seen in both crops, for a pose distance
+    # keypoints below it count as not seen: for terms, for the poses by which candidates are sought,
+    # and for near-duplicates
+    min_keypoint_confidence: float = 0.5
+    min_common_keypoints: int = 8  # the same: seen in both crops, for a pose distance
 
     require_view_angle: bool = False  # of cross-view pairs; it is unknown without cameras
     min_view_angle_deg: float = 10.0  # of cross-view pairs; nearer views show nearly the same image

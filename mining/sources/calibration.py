@@ -49,7 +49,7 @@ FORMATS: Mapping[str, Callable[[str], dict[str, Camera]]] = {
 # camera1.csv or camera.txt, are not among them.
 OTHER_NAMES = re.compile(
     r"(calib|intrinsic|extrinsic)[^/]*\.(csv|json|mat|npy|npz|pickle|pkl|toml|txt|xml|ya?ml)$"
-    r"|camera[^/]*\.(json|mat|npy|npz|pickle|pkl|toml|xml|ya?ml)$"
+    r"|camera(s|[-_ ]?param[^/]*|[-_ ]?matri[^/]*)?\.(json|mat|npy|npz|pickle|pkl|toml|xml|ya?ml)$"
 )
 
 

@@ -204,7 +204,7 @@ class _Walk:
                 name,
                 f"{name} holds what looks like a calibration in a format that is not read "
                 f"({', '.join(unread[:MAX_NAMED])}{more}): its footage is mined without; those "
-                f"that are read are named *{' or *'.join(FORMATS)}",
+                f"that are read are named *{' or *'.join(FORMATS)}; rename what is none",
             )
 
     def _facts(self, folder: str, file: str, sources: dict[str, str]) -> CaptureFacts:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from catalog.commands import add_command
+from catalog.commands import UsageError, add_command
 from catalog.settings import as_lines, chapter, list_settings, section
 from training.commands.arguments import Commands
 
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--task", help="show the config of fine-tuning for this task instead")
     parser.add_argument(
         "--format", choices=("lines", "markdown"), default="lines",
-        help="markdown: every setting of every preset and task, with its default and its meaning",
+        help="markdown: every setting with its default and meaning, as in docs/settings.md",
     )  # fmt: skip
 
 
@@ -34,6 +34,8 @@ def run_presets(options: argparse.Namespace) -> int:
     from training.tasks.registry import TASKS
 
     if options.format == "markdown":
+        if options.name or options.task:
+            raise UsageError("--format markdown shows all settings: leave the preset and task out")
         print(_reference())
         return 0
     if options.name is None:

@@ -119,8 +119,9 @@ def plan_cell(
     """The recipe of a cell, with as many steps as the study allows for its labelled images, and its
     folder.
     """
-    config = cell_config(study, cell, source)
-    places = usable_places(config, task, labels)
+    config, places = cell_config(study, cell, source), set[str]()
+    if study.frozen_draws or study.max_passes is not None:  # otherwise nothing depends on them
+        places = usable_places(config, task, labels)
     config = limit_steps(study, config, len(places))
     folder = cell_folder(study, cell, config, of_labels, out)
     return CellPlan(cell=cell, config=config, places=places, folder=folder)

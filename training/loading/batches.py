@@ -19,7 +19,7 @@ from training.loading.roles import Roles
 from training.loading.shard_files import ShardFilesConfig
 from training.loading.slots import Damage, Maker, Reading
 
-Made = tuple["BatchNotes", dict[str, Tensor] | int]  # and its arrays, or which shared ones
+MadePairs = tuple["BatchNotes", dict[str, Tensor] | int]  # and its arrays, or which shared ones
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class BatchNotes:
     damaged: Damage = field(default_factory=dict)
 
 
-class PairMaker(Maker[Made]):
+class PairMaker(Maker[MadePairs]):
     """Makes batches of pairs; with `shared`, in one of its sets of arrays, by turns."""
 
     shared: SharedArrays | None = None  # where loader processes put their arrays
@@ -65,7 +65,7 @@ class PairMaker(Maker[Made]):
         hidden = num_masked(view.num_patches, view.masking.ratio)
         return allocate(self._reading.batch_size, self._pixels_px, view.num_patches, hidden)
 
-    def _make(self, epoch: int, number: int, turn: int, damaged: Damage) -> Made | None:
+    def _make(self, epoch: int, number: int, turn: int, damaged: Damage) -> MadePairs | None:
         held: dict[str, Tensor] | int
         if self.shared is None:
             tensors = held = self.allocate()

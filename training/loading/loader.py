@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.loading.arrays import SharedArrays
-from training.loading.batches import Made, PairMaker
+from training.loading.batches import MadePairs, PairMaker
 from training.loading.filling import View
 from training.loading.pair_batch import PairBatch
 from training.loading.roles import Roles
@@ -31,7 +31,7 @@ def sets_in_turn(config: StreamConfig) -> int:
     return config.num_workers * config.prefetch_batches + HELD
 
 
-class PairLoader(StreamLoader[Made, PairBatch]):
+class PairLoader(StreamLoader[MadePairs, PairBatch]):
     """Batches of pairs; loader processes fill arrays that they share with this one."""
 
     def __init__(
@@ -78,7 +78,7 @@ class PairLoader(StreamLoader[Made, PairBatch]):
         if self._shared is not None:
             self._shared.close()
 
-    def _finish(self, made: Made) -> tuple[PairBatch, Damage]:
+    def _finish(self, made: MadePairs) -> tuple[PairBatch, Damage]:
         notes, held = made
         size = len(notes.metas)
         tensors = self._shared.tensors(held) if isinstance(held, int) and self._shared else held

@@ -86,3 +86,11 @@ class PairBatch:
     def _with(self, changed: dict[str, Any]) -> "PairBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return PairBatch(**{**values, **changed})
+
+
+def person_of(meta: dict[str, Any]) -> str:
+    """Who a pair shows, by its JSON. Sets built before `person_id` was written tell people apart by
+    identity, which is of one capture: somebody who is in two captures then counts as two.
+    """
+    person: str = meta.get("person_id", meta["identity_id"])
+    return person

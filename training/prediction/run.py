@@ -77,11 +77,11 @@ class Prediction:
         """Predict on an image, for two views with a `second` one of the instant, and return the
         overlay's URL. Raises ValueError for a damaged image, and when nobody is found.
         """
-        image = read_rgb(url)
+        image = _read(url)
         found = self._people(image, 0)
         other = None
         if second is not None:
-            pixels = read_rgb(second)
+            pixels = _read(second)
             other = pixels, self._people(pixels, 1)
         if not found:
             raise ValueError(f"nobody was found in {url}: give their boxes with --boxes FILE")
@@ -184,6 +184,14 @@ class Prediction:
             "pixels_from_cam": camera.tolist(), "overlay": overlay,
         }  # fmt: skip
         write_predictions(folder, about, frames)
+
+
+def _read(url: str) -> Bytes:
+    """An image's RGB pixels. Raises ValueError, naming the whole path, where it cannot be read."""
+    try:
+        return read_rgb(url)
+    except ValueError as error:
+        raise ValueError(f"{url}: {error}") from None
 
 
 def _folder_names(inputs: Sequence[str]) -> list[str]:
