@@ -185,6 +185,7 @@ def test_make_pretrain_takes_a_url():
     assert 'mining run "$DATASET"' in printed  # the local one is mined when it is not there
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_is_waited_for_and_then_named(remote, local, s3: S3Server, monkeypatch):
     waits: list[float] = []
 

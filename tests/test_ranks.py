@@ -61,7 +61,7 @@ def assert_same_run(out: Path, alone: Path, ranks: int) -> None:
         torch.testing.assert_close(weight, expected[name], rtol=2e-2, atol=2e-3)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_two_ranks_equal_one_with_twice_the_batch(shards, alone, tmp_path, strategy):
     half = f"loader.batch_size={TOGETHER // 2}"
     train(shards, tmp_path, STEPS, half, f"run.strategy={strategy}", ranks=2)
@@ -95,7 +95,8 @@ def test_fsdp_continues_from_what_ddp_saved(shards, alone, tmp_path):
     assert_same_run(tmp_path, alone, ranks=2)
 
 
-@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_sigterm_saves_then_exits(shards, alone, tmp_path, ranks):
     size, workers = f"loader.batch_size={TOGETHER // ranks}", "loader.num_workers=2"
     settings = (size, workers, "run.checkpoint_every=1000")
