@@ -364,9 +364,10 @@ def reference_markdown() -> str:
     lines += [
         "## Reasons",
         "",
-        "What a stage drops on purpose has one of these words in `rejects.reason`. The settings "
-        "are those of `mining run --set`, and for the stage `shards` those of "
-        "`shards build --set`; where there is none, the choice is not the user's.",
+        "What a stage drops on purpose has one of these words in `rejects.reason`, or one of the "
+        "package that brought the source or detector. The settings are those of "
+        "`mining run --set`, and for the stage `shards` those of `shards build --set`; where there "
+        "is none, the choice is not the user's.",
         "",
         "| stage | reason | dropped because | settings |",
         "|---|---|---|---|",

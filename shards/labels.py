@@ -35,10 +35,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
+
 LabelKind = Literal["single", "two_view"]
 SIDES: dict[str, tuple[str, ...]] = {"single": ("a",), "two_view": ("a", "b")}
 KINDS: dict[int, LabelKind] = {1: "single", 2: "two_view"}  # by the number of images
-NUM_KEYPOINTS = {"body": 17, "left_hand": 21, "right_hand": 21}
+NUM_KEYPOINTS = {
+    "body": NUM_BODY_KEYPOINTS,
+    "left_hand": NUM_HAND_KEYPOINTS,
+    "right_hand": NUM_HAND_KEYPOINTS,
+}
 DENSE_PARTS = {"densepose": 24, "anny": 14}  # parts of each chart, numbered from 1
 
 Array = npt.NDArray[np.float64]

@@ -24,7 +24,7 @@ from mining.identity.linking import Rejects, Tracks, keypoints_of, link_parts
 from mining.identity.only_person import is_one_person
 from mining.identity.present import Present
 from mining.identity.track import TrackConfig
-from mining.sources.base import NUM_KEYPOINTS, Part
+from mining.sources.base import PARTS, Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +279,7 @@ def _people_and_rows(capture: _Capture, groups: Sequence[_Group]) -> Identified:
             for members in of_part
         }
         identity_id = content_id("identity", capture.capture_id, sorted(track_ids.values()))
-        for part in NUM_KEYPOINTS:
+        for part in PARTS:
             tracks, hands = group.tracks.get(part, []), group.hands_at_body.get(part, [])
             if group.body is not None:
                 elsewhere = hand_places.elsewhere(

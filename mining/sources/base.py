@@ -4,22 +4,17 @@ already known of them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.keypoints import NUM_BODY_KEYPOINTS, NUM_HAND_KEYPOINTS
 from mining.geometry.cameras import Camera
 
 Sync = Literal["given", "estimated", "none"]
 Part = Literal["body", "left_hand", "right_hand"]
 PartGroup = Literal["body", "hands"]  # what can be looked for, or be given by annotations
-NUM_KEYPOINTS: dict[Part, int] = {
-    "body": NUM_BODY_KEYPOINTS,
-    "left_hand": NUM_HAND_KEYPOINTS,
-    "right_hand": NUM_HAND_KEYPOINTS,
-}
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from training.loading.masking import num_masked
 from training.loading.reader import Pair, parse_pair
 from training.loading.roles import Roles
 from training.loading.shard_files import ShardFilesConfig
-from training.loading.slots import Damage, Maker, Reading
+from training.loading.slots import Damage, Maker, Reading, SlotReader
 
 MadePairs = tuple["BatchNotes", dict[str, Tensor] | int]  # and its arrays, or which shared ones
 
@@ -46,7 +46,7 @@ class PairMaker(Maker[MadePairs]):
         files: ShardFilesConfig,
     ) -> None:
         """Read the sets' indexes; `roles` says which image is masked. Raises as SlotReader."""
-        super().__init__(urls, reading, files, EXTENSIONS)
+        super().__init__(SlotReader(urls, reading, files, EXTENSIONS))
         crops_px = [index.crop_px for index in self._slots.indexes]
         # Side of the stored images, and of the decoded ones where half of it is enough.
         self._sizes: list[tuple[int, int | None]] = [

@@ -20,7 +20,7 @@ from training.loading.label_batch import META, LabelBatch
 from training.loading.order import Subset
 from training.loading.placed import Bytes, Floats, Placed
 from training.loading.reader import Files, decode_jpeg
-from training.loading.slots import Damage, Maker, Reading
+from training.loading.slots import Damage, Maker, Reading, SlotReader
 from training.loading.stream import StreamConfig, StreamLoader
 from training.tasks.task import Task
 
@@ -64,7 +64,7 @@ class LabelMaker(Maker[LabelBatch]):
         files: LabelLoaderConfig,
     ) -> None:
         """Read the sets' indexes. Raises as SlotReader."""
-        super().__init__(urls, reading, files, REQUIRED)
+        super().__init__(SlotReader(urls, reading, files, REQUIRED))
         self._task, self._view = task, view
 
     def places(self) -> set[str]:

@@ -77,7 +77,7 @@ class SlotReader:
             [(storage.join(url, shard.name), shard) for shard in of_set]
             for url, of_set in zip(urls, shards, strict=True)
         ]
-        self._reading, self._required = reading, required
+        self.reading, self._required = reading, required
         shard_files = ShardFiles(files)
         shard_files.prepare([shard for of_set in self._shards for shard in of_set])
         self._cache = ShardCache(shard_files, capacity=len(urls) * (reading.window_shards + 1))
@@ -101,9 +101,9 @@ class SlotReader:
     @property
     def num_batches(self) -> int:
         """Batches of an epoch, the same on every rank; a partial one only when held out."""
-        per_step = self._reading.batch_size * self._reading.world_size
+        per_step = self.reading.batch_size * self.reading.world_size
         full, rest = divmod(self.mixture.num_slots, per_step)
-        one_more = self._reading.held_out or (self._reading.repeat and not full)
+        one_more = self.reading.held_out or (self.reading.repeat and not full)
         return full + bool(rest and one_more)
 
     def find(self, epoch: int, number: int) -> tuple[int, list[list[int]]]:
@@ -111,12 +111,12 @@ class SlotReader:
         each.
         """
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, epoch_order(self.mixture, self._reading.seed, epoch))
-        size = self._reading.batch_size
-        first = (number * self._reading.world_size + self._reading.rank) * size
+            self._order = (epoch, epoch_order(self.mixture, self.reading.seed, epoch))
+        size = self.reading.batch_size
+        first = (number * self.reading.world_size + self.reading.rank) * size
         order = self._order[1]
         self._prefetcher.look_ahead(epoch, order, first)
-        if self._reading.repeat and first + size > len(order):
+        if self.reading.repeat and first + size > len(order):
             return first, order[np.arange(first, first + size) % len(order)].tolist()
         return first, order[first : first + size].tolist()
 
@@ -141,16 +141,8 @@ class SlotReader:
 class Maker(ABC, Generic[Made]):
     """Makes the batches of one rank, by `Place`; a copy lives in every loader process."""
 
-    def __init__(
-        self,
-        urls: Sequence[str],
-        reading: Reading,
-        files: ShardFilesConfig,
-        required: Sequence[str],
-    ) -> None:
-        """Read the sets' indexes. Raises as SlotReader."""
-        self._slots = SlotReader(urls, reading, files, required)
-        self._reading = reading
+    def __init__(self, slots: SlotReader) -> None:
+        self._slots, self._reading = slots, slots.reading
 
     @property
     def identity(self) -> str:
